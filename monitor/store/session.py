@@ -1,0 +1,136 @@
+"""Connections and transactions: the only place that commits.
+
+`reading` gives a snapshot, `writing` a transaction that commits when its block ends well. On SQLite a write transaction
+takes the write lock at its start (BEGIN IMMEDIATE), so it never fails half-way for want of it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from monitor.errors import SetupError
+from monitor.settings import Settings
+
+BUSY_MS = 15_000
+SQLITE_FLOOR = (3, 51, 3)  # below it two writers can corrupt a WAL
+
+
+def make_engine(settings: Settings, *, create: bool = False, pool_size: int = 10) -> Engine:
+    """An engine with the durability that the promise needs.
+
+    Raises:
+        SetupError: the SQLite file does not exist and `create` is false, or the SQLite library is too old.
+    """
+    if settings.embedded:
+        return _sqlite_engine(settings.url, create)
+    return sa.create_engine(
+        settings.url,
+        pool_size=pool_size,
+        max_overflow=10,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5, "options": "-c synchronous_commit=on -c timezone=UTC"},
+    )
+
+
+def database_file(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def _sqlite_engine(url: str, create: bool) -> Engine:
+    from pysqlite3 import dbapi2 as sqlite3
+
+    if sqlite3.sqlite_version_info < SQLITE_FLOOR:
+        raise SetupError(f"SQLite {sqlite3.sqlite_version} is too old: install pysqlite3 0.6.1 or newer")
+    path = database_file(url)
+    if not path.exists():
+        if not create:
+            raise SetupError(f"the database {path} does not exist: `keepwatch serve` or `keepwatch migrate` makes it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    engine = sa.create_engine(
+        url,
+        module=sqlite3,
+        pool_size=10,
+        max_overflow=20,
+        connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000, "isolation_level": None},
+    )
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: object, _record: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    for pragma in (
+        f"busy_timeout={BUSY_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "cache_size=-65536",
+        "journal_size_limit=67108864",
+        "temp_store=MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def is_sqlite(connection: Connection | Engine) -> bool:
+    return connection.dialect.name == "sqlite"
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection whose reads all see one state of the database."""
+    with engine.connect() as connection:
+        if is_sqlite(connection):
+            connection.exec_driver_sql("BEGIN")
+        else:
+            connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        try:
+            yield connection
+        finally:
+            connection.rollback()
+            if is_sqlite(connection):
+                _end_sqlite(connection)
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A write transaction: committed and synced when the block ends, rolled back when it raises."""
+    with engine.connect() as connection:
+        if is_sqlite(connection):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+        finally:
+            if is_sqlite(connection):
+                _end_sqlite(connection)
+
+
+def _end_sqlite(connection: Connection) -> None:
+    raw = connection.connection.dbapi_connection
+    if raw is not None and raw.in_transaction:
+        raw.execute("ROLLBACK")
+
+
+def check_durability(engine: Engine) -> None:
+    """Refuse a PostgreSQL that would acknowledge before it has synced.
+
+    Raises:
+        SetupError: names the setting.
+    """
+    if is_sqlite(engine):
+        return
+    with engine.connect() as connection:
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            value = connection.exec_driver_sql(f"SHOW {name}").scalar()
+            if value not in ("on", "remote_apply", "remote_write"):
+                raise SetupError(f"PostgreSQL runs with {name}={value}: acknowledged rows could be lost; set it to on")

@@ -1,0 +1,436 @@
+"""Every table of Keepwatch, declared once with SQLAlchemy Core.
+
+Conventions that hold for all of them:
+
+- every table carries ``project_id``: the key that came with a request decides it, and every query filters by it;
+- times are integers, microseconds since 1970-01-01 UTC, so that both databases store and compare them alike;
+- names that users chose (models, features, tags, levels) are data in rows, never identifiers;
+- SQLite tables are STRICT: a column keeps the type it declares.
+"""
+
+import sqlalchemy as sa
+
+Int = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Real: sa.types.TypeEngine[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
+Text = sa.Text()
+Blob = sa.LargeBinary()
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _table(name: str, *parts: sa.schema.SchemaItem, rowid: bool = True) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        *parts,
+        sqlite_strict=True,
+        sqlite_with_rowid=rowid,
+    )
+
+
+def _project() -> sa.Column[int]:
+    return sa.Column("project_id", Int, nullable=False)
+
+
+def _model(primary_key: bool = False) -> sa.Column[int]:
+    return sa.Column("model_id", Int, nullable=False, primary_key=primary_key)
+
+
+# ---------------------------------------------------------------- who may come in
+
+project = _table(
+    "project",
+    sa.Column("id", Int, primary_key=True, autoincrement=True),
+    sa.Column("name", Text, nullable=False, unique=True),
+    sa.Column("created_at", Int, nullable=False),
+)
+
+api_key = _table(
+    "api_key",
+    sa.Column("id", Text, primary_key=True),  # the 8 characters between kw_ and the secret
+    _project(),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("scope", Text, nullable=False),  # ingest | read | admin
+    sa.Column("secret_hash", Text, nullable=False),  # hex SHA-256 of the secret part
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("last_used_at", Int),
+    sa.Column("revoked_at", Int),
+)
+
+login_token = _table(
+    "login_token",
+    sa.Column("token_hash", Text, primary_key=True),
+    _project(),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("scope", Text, nullable=False),
+    sa.Column("expires_at", Int, nullable=False),
+    sa.Column("used_at", Int),
+)
+
+login_session = _table(
+    "login_session",
+    sa.Column("token_hash", Text, primary_key=True),
+    _project(),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("scope", Text, nullable=False),
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("expires_at", Int, nullable=False),
+)
+
+# ---------------------------------------------------------------- the catalog
+
+model = _table(
+    "model",
+    sa.Column("id", Int, primary_key=True, autoincrement=True),
+    _project(),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("task", Text, nullable=False),  # binary | multiclass | regression
+    sa.Column("config", Text, nullable=False),  # JSON: the settings as PUT, defaults filled in
+    sa.Column("features", Text),  # JSON {name: kind}; null until given or frozen from the first rows
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("paused_at", Int),
+    sa.UniqueConstraint("project_id", "name"),
+)
+
+model_change = _table(
+    "model_change",
+    sa.Column("id", Int, primary_key=True, autoincrement=True),
+    _project(),
+    _model(),
+    sa.Column("changed_at", Int, nullable=False),
+    sa.Column("changed_by", Text, nullable=False),
+    sa.Column("config", Text, nullable=False),
+    sa.Index(None, "model_id", "changed_at"),
+)
+
+model_version = _table(
+    "model_version",
+    sa.Column("id", Int, primary_key=True, autoincrement=True),
+    _project(),
+    _model(),
+    sa.Column("name", Text, nullable=False),  # "" for rows that named no version
+    sa.UniqueConstraint("model_id", "name"),
+)
+
+# ---------------------------------------------------------------- the log
+
+# One row a model. An ingest transaction updates it first and so holds its lock until the commit: positions in the log
+# become visible in ascending order, and a watermark can never pass a lower position that is still uncommitted.
+log_position = _table(
+    "log_position",
+    _model(primary_key=True),
+    _project(),
+    sa.Column("next_row", Int, nullable=False),
+    sa.Column("next_outcome", Int, nullable=False),
+    sa.Column("known_at", Int),  # the latest known_at received: "now" of a model whose clock is its events
+)
+
+# Predictions as compressed Arrow, in arrival order. Rows are numbered per model: row r of a block has number
+# first_row + r. The index below names rows, not blocks, so that blocks can be merged without touching it.
+block = _table(
+    "block",
+    _model(primary_key=True),
+    sa.Column("first_row", Int, primary_key=True),
+    _project(),
+    sa.Column("rows", Int, nullable=False),
+    sa.Column("arrived_at", Int, nullable=False),
+    sa.Column("min_timestamp", Int, nullable=False),
+    sa.Column("max_timestamp", Int, nullable=False),
+    sa.Column("payload", Blob, nullable=False),
+    sa.Index(None, "model_id", "min_timestamp", "max_timestamp"),
+)
+
+prediction_key = _table(
+    "prediction_key",
+    _model(primary_key=True),
+    sa.Column("key", Blob, primary_key=True),  # 16 bytes made of the id, see store/identity
+    sa.Column("version_id", Int, primary_key=True),
+    _project(),
+    sa.Column("row", Int, nullable=False),
+    rowid=False,
+)
+
+outcome = _table(
+    "outcome",
+    _model(primary_key=True),
+    sa.Column("position", Int, primary_key=True),
+    _project(),
+    sa.Column("key", Blob, nullable=False),
+    sa.Column("id", Text, nullable=False),
+    sa.Column("actual", Text, nullable=False),  # canonical label, or repr of the float of a regression
+    sa.Column("observed_at", Int, nullable=False),  # as given, else known_at, else arrival
+    sa.Column("observed_given", Int, nullable=False),
+    sa.Column("known_at", Int, nullable=False),
+    sa.Column("arrived_at", Int, nullable=False),
+    sa.Index(None, "model_id", "key"),
+    rowid=False,
+)
+
+quarantine = _table(
+    "quarantine",
+    sa.Column("id", Int, primary_key=True, autoincrement=True),
+    _project(),
+    _model(),
+    sa.Column("kind", Text, nullable=False),  # predictions | outcomes | reference
+    sa.Column("arrived_at", Int, nullable=False),
+    sa.Column("row_id", Text),
+    sa.Column("code", Text, nullable=False),
+    sa.Column("message", Text, nullable=False),
+    sa.Column("row", Text, nullable=False),  # the row as JSON, as far as it could be read
+    sa.Index(None, "model_id", "id"),
+)
+
+quarantine_count = _table(
+    "quarantine_count",
+    _model(primary_key=True),
+    sa.Column("code", Text, primary_key=True),
+    _project(),
+    sa.Column("rows", Int, nullable=False),  # all that were ever rejected with this code, kept or not
+    sa.Column("kept_rows", Int, nullable=False),
+    sa.Column("kept_bytes", Int, nullable=False),
+)
+
+# ---------------------------------------------------------------- references and binnings
+
+binning = _table(
+    "binning",
+    _model(primary_key=True),
+    sa.Column("number", Int, primary_key=True),
+    _project(),
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("provisional", Int, nullable=False),
+    sa.Column("content", Blob, nullable=False),  # stats.binning.Binning.dump()
+)
+
+reference = _table(
+    "reference",
+    sa.Column("id", Int, primary_key=True, autoincrement=True),
+    _project(),
+    _model(),
+    sa.Column("number", Int, nullable=False),
+    sa.Column("version_id", Int),  # null: for every version that has none of its own
+    sa.Column("binning", Int, nullable=False),
+    sa.Column("provisional", Int, nullable=False),
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("rows", Int, nullable=False),
+    sa.Column("source", Text, nullable=False),  # JSON: {"rows": n} or {"from", "to"}
+    sa.Column("profile", Blob, nullable=False),  # stats.profile.Profile.dump(), the whole reference
+    sa.Column("windows", Blob, nullable=False),  # the same cut into windows of the monitored length: reference blocks
+    sa.UniqueConstraint("model_id", "number"),
+)
+
+# The rows of a reference that was sent as rows; kept, so that a later binning can profile them again.
+reference_rows = _table(
+    "reference_rows",
+    sa.Column("reference_id", Int, primary_key=True),
+    sa.Column("part", Int, primary_key=True),
+    _project(),
+    _model(),
+    sa.Column("rows", Int, nullable=False),
+    sa.Column("payload", Blob, nullable=False),
+)
+
+# ---------------------------------------------------------------- profiles, measurements, evidence
+
+watermark = _table(
+    "watermark",
+    _model(primary_key=True),
+    _project(),
+    sa.Column("next_row", Int, nullable=False),  # rows below it are in the profiles
+    sa.Column("next_outcome", Int, nullable=False),
+)
+
+profile = _table(
+    "profile",
+    _model(primary_key=True),
+    sa.Column("span", Int, primary_key=True),  # seconds: 3600 or 86400
+    sa.Column("start", Int, primary_key=True),
+    sa.Column("version_id", Int, primary_key=True),
+    sa.Column("role", Text, primary_key=True),  # live | shadow
+    sa.Column("binning", Int, primary_key=True),
+    _project(),
+    sa.Column("rows", Int, nullable=False),
+    sa.Column("labelled", Int, nullable=False),
+    sa.Column("min_known_at", Int, nullable=False),
+    sa.Column("max_known_at", Int, nullable=False),  # of its rows and of their outcomes
+    sa.Column("payload", Blob, nullable=False),
+    sa.Column("segments", Blob),
+    rowid=False,
+)
+
+dirty_window = _table(
+    "dirty_window",
+    _model(primary_key=True),
+    sa.Column("start", Int, primary_key=True),
+    _project(),
+    rowid=False,
+)
+
+measurement = _table(
+    "measurement",
+    _model(primary_key=True),
+    sa.Column("start", Int, primary_key=True),
+    sa.Column("revision", Int, primary_key=True),
+    _project(),
+    sa.Column("end", Int, nullable=False),
+    sa.Column("measured_at", Int, nullable=False),
+    sa.Column("inputs_state", Text, nullable=False),  # provisional | final | no_data | error
+    sa.Column("performance_state", Text, nullable=False),
+    sa.Column("rows", Int, nullable=False),
+    sa.Column("labelled", Int, nullable=False),
+    sa.Column("error", Text),
+    sa.Column("payload", Blob, nullable=False),
+)
+
+# That a window gave its evidence: inserted in the transaction that writes detectors, alerts and deliveries.
+evaluation = _table(
+    "evaluation",
+    _model(primary_key=True),
+    sa.Column("kind", Text, primary_key=True),  # inputs | performance
+    sa.Column("start", Int, primary_key=True),
+    _project(),
+    sa.Column("end", Int, nullable=False),
+    sa.Column("evaluated_at", Int, nullable=False),  # the model's clock
+    sa.Column("rows", Int, nullable=False),
+    rowid=False,
+)
+
+detector = _table(
+    "detector",
+    _model(primary_key=True),
+    sa.Column("family", Text, primary_key=True),
+    _project(),
+    sa.Column("reference_id", Int, nullable=False),
+    sa.Column("last_window", Int, nullable=False),
+    sa.Column("state", Blob, nullable=False),
+)
+
+# ---------------------------------------------------------------- alerts and their delivery
+
+alert = _table(
+    "alert",
+    sa.Column("id", Text, primary_key=True),
+    _project(),
+    _model(),
+    sa.Column("family", Text, nullable=False),
+    sa.Column("state", Text, nullable=False),  # firing | acknowledged | resolved
+    sa.Column("severity", Text, nullable=False),  # info | warning | critical
+    sa.Column("opened_at", Int, nullable=False),
+    sa.Column("first_evidence_at", Int, nullable=False),
+    sa.Column("updated_at", Int, nullable=False),
+    sa.Column("resolved_at", Int),
+    sa.Column("evidence", Real, nullable=False),
+    sa.Column("budget", Text, nullable=False),
+    sa.Column("causes", Text, nullable=False),
+    sa.Column("text", Text, nullable=False),
+    sa.Index(None, "project_id", "opened_at"),
+    sa.Index(
+        "uq_alert_open",
+        "model_id",
+        "family",
+        unique=True,
+        sqlite_where=sa.text("state <> 'resolved'"),
+        postgresql_where=sa.text("state <> 'resolved'"),
+    ),
+)
+
+alert_event = _table(
+    "alert_event",
+    sa.Column("id", Int, primary_key=True, autoincrement=True),
+    _project(),
+    sa.Column("alert_id", Text, nullable=False),
+    sa.Column("at", Int, nullable=False),
+    sa.Column("type", Text, nullable=False),
+    sa.Column("actor", Text, nullable=False),
+    sa.Column("text", Text, nullable=False),
+    sa.Index(None, "alert_id", "id"),
+)
+
+channel = _table(
+    "channel",
+    sa.Column("id", Text, primary_key=True),
+    _project(),
+    sa.Column("kind", Text, nullable=False),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("url", Text, nullable=False),
+    sa.Column("secret", Text, nullable=False),
+    sa.Column("match", Text, nullable=False),  # JSON: Alertmanager's matchers
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("disabled_at", Int),
+    sa.Column("disabled_reason", Text),
+    sa.UniqueConstraint("project_id", "name"),
+)
+
+# The outbox: a row is written in the transaction of the event, with its body frozen, and sent afterwards.
+delivery = _table(
+    "delivery",
+    sa.Column("id", Text, primary_key=True),  # the webhook-id, the same on every attempt
+    _project(),
+    sa.Column("channel_id", Text, nullable=False),
+    sa.Column("alert_id", Text),
+    sa.Column("type", Text, nullable=False),
+    sa.Column("body", Text, nullable=False),
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("state", Text, nullable=False),  # pending | delivered | dead
+    sa.Column("attempts", Int, nullable=False),
+    sa.Column("next_attempt_at", Int, nullable=False),
+    sa.Column("lease_owner", Text),
+    sa.Column("lease_until", Int),
+    sa.Column("delivered_at", Int),
+    sa.Index(None, "channel_id", "created_at"),
+    sa.Index(
+        "ix_delivery_due",
+        "next_attempt_at",
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    ),
+)
+
+delivery_attempt = _table(
+    "delivery_attempt",
+    sa.Column("delivery_id", Text, primary_key=True),
+    sa.Column("attempt", Int, primary_key=True),
+    _project(),
+    sa.Column("at", Int, nullable=False),
+    sa.Column("status_code", Int),
+    sa.Column("error", Text),
+    sa.Column("response", Text),
+    sa.Column("milliseconds", Int, nullable=False),
+)
+
+# ---------------------------------------------------------------- background work
+
+lease = _table(
+    "lease",
+    sa.Column("job", Text, primary_key=True),
+    sa.Column("subject", Text, primary_key=True),
+    _project(),
+    sa.Column("owner", Text, nullable=False),
+    sa.Column("token", Int, nullable=False),  # fencing: grows with every new owner
+    sa.Column("lease_until", Int, nullable=False),
+)
+
+report = _table(
+    "report",
+    sa.Column("id", Text, primary_key=True),
+    _project(),
+    _model(),
+    sa.Column("from_at", Int, nullable=False),
+    sa.Column("to_at", Int, nullable=False),
+    sa.Column("state", Text, nullable=False),  # pending | running | done | failed
+    sa.Column("progress", Text, nullable=False),
+    sa.Column("error", Text),
+    sa.Column("rows", Int),
+    sa.Column("html", Blob),
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("finished_at", Int),
+    sa.Index(None, "model_id", "created_at"),
+)
