@@ -1,0 +1,280 @@
+"""Files into the log: CSV and Parquet, in bounded batches, through the same rules and the same commit as requests.
+
+Columns are named as in the API: `id`, `timestamp`, `prediction`, …, `features.NAME`, `tags.NAME`, `scores.CLASS`, or
+structs `features`, `tags`, `scores`. In a file without any `features.…` column, every column of another name is a
+feature.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+from sqlalchemy.engine import Engine
+
+from monitor import clock
+from monitor.columns import ACTUAL, ARROW_KINDS, FEATURE, SCORE, TAG, label_array
+from monitor.errors import SetupError
+from monitor.ingest.draft import Draft
+from monitor.ingest.validate import OutcomeBatch, PredictionBatch, validate_outcomes, validate_predictions
+from monitor.ingest.writer import Writer
+from monitor.settings import Settings
+from monitor.store.catalog import Model
+
+BATCH_ROWS = 10_000
+_TEXTS = ("id", "version", "error", "role", "served_from", "environment")
+_TIMES = ("timestamp", "known_at", "computed_at", "observed_at")
+_NUMBERS = ("score", "latency_ms")
+_FIXED = (*_TEXTS, *_TIMES, *_NUMBERS, "prediction")
+_PREFIXES = {"features": FEATURE, "tags": TAG, "scores": SCORE}
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Which column of the file became what."""
+
+    columns: dict[str, str]  # file column -> column of monitor.columns
+    unused: list[str]
+
+
+def import_file(
+    engine: Engine,
+    settings: Settings,
+    project_id: int,
+    model_name: str,
+    path: Path,
+    kind: str,
+    file_format: str = "auto",
+    history: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Any]:
+    """Load a file of predictions or outcomes; importing it again changes nothing.
+
+    Args:
+        kind: `predictions` or `outcomes`.
+        file_format: `auto`, `csv` or `parquet`.
+        history: take each row's own time (`timestamp`; `observed_at` of outcomes) as the time it was known.
+        progress: called with the bytes or rows done and their total.
+
+    Returns:
+        The counts of an ingest answer, `rejected` being the first 100, and `columns`: what was mapped to what.
+
+    Raises:
+        SetupError: the file cannot be read, or lacks a column that is needed.
+        NotFound: there is no such model.
+    """
+    writer = Writer(engine, settings)
+    writer.model(project_id, model_name)
+    writer.start()
+    totals: dict[str, Any] = dict.fromkeys(("accepted", "duplicates", "revised", "pending", "rejected_count"), 0)
+    totals["rejected"] = []
+    mapped: Mapped | None = None
+    offset = 0
+    try:
+        for table, done, total in read_tables(path, file_format):
+            mapped = map_columns(table.schema, kind)
+            for start in range(0, table.num_rows, BATCH_ROWS):
+                part = table.slice(start, BATCH_ROWS)
+                model, times = writer.model(project_id, model_name)
+                draft = draft_of(part, mapped, model, kind, history)
+                check: Any = validate_predictions if kind == "predictions" else validate_outcomes
+                batch: PredictionBatch | OutcomeBatch = check(draft, model, times)
+                answer = writer.submit(model, batch).result()
+                for name in ("accepted", "duplicates", "revised", "pending"):
+                    totals[name] += getattr(answer, name)
+                totals["rejected_count"] += len(answer.rejected)
+                room = 100 - len(totals["rejected"])
+                for one in answer.rejected[:room]:
+                    totals["rejected"].append(one.shown() | {"index": one.index + offset})
+                offset += part.num_rows
+            progress(done, total)
+    finally:
+        writer.stop()
+    totals["columns"] = {} if mapped is None else mapped.columns
+    totals["unused_columns"] = [] if mapped is None else mapped.unused
+    return totals
+
+
+def reference_draft(path: Path, file_format: str, model: Model) -> Draft:
+    """A whole file as one draft of reference rows, which may carry `actual`.
+
+    Raises:
+        SetupError: the file cannot be read.
+    """
+    tables = [table for table, _, _ in read_tables(path, file_format)]
+    table = pa.concat_tables(tables, promote_options="permissive")
+    return draft_of(table, map_columns(table.schema, "reference"), model, "reference", history=False)
+
+
+def read_tables(path: Path, file_format: str) -> Iterator[tuple[pa.Table, int, int]]:
+    """(rows, how much is done, of how much) of a file, in pieces of bounded size.
+
+    Raises:
+        SetupError: no such file, an unknown format, or unreadable content.
+    """
+    if not path.is_file():
+        raise SetupError(f"{path}: no such file")
+    if file_format == "auto":
+        file_format = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}.get(path.suffix.lower(), "")
+    if file_format not in ("csv", "parquet"):
+        raise SetupError(f"{path}: say what it is with --format csv or --format parquet")
+    try:
+        if file_format == "parquet":
+            file = pa.parquet.ParquetFile(path)
+            done = 0
+            for batch in file.iter_batches(batch_size=5 * BATCH_ROWS):
+                done += batch.num_rows
+                yield pa.Table.from_batches([batch]), done, file.metadata.num_rows
+        else:
+            yield from _read_csv(path)
+    except (pa.ArrowException, OSError) as error:
+        raise SetupError(f"{path}: cannot be read as {file_format}: {str(error).splitlines()[0]}") from None
+
+
+def _read_csv(path: Path) -> Iterator[tuple[pa.Table, int, int]]:
+    size = path.stat().st_size
+    # Types are inferred from the first block, so it is a large one; ids stay texts, or "007" becomes 7.
+    texts = {name: pa.string() for name in (*_TEXTS, *_TIMES)}
+    reader = pa.csv.open_csv(
+        path,
+        read_options=pa.csv.ReadOptions(block_size=8 << 20),
+        convert_options=pa.csv.ConvertOptions(
+            column_types=texts, strings_can_be_null=True, quoted_strings_can_be_null=False
+        ),
+    )
+    done = 0
+    for batch in reader:
+        done += batch.nbytes
+        yield pa.Table.from_batches([batch]), min(done, size), size
+
+
+def map_columns(schema: pa.Schema, kind: str) -> Mapped:
+    """Which columns of a file mean what.
+
+    Raises:
+        SetupError: a column that is needed is not there.
+    """
+    mapped: dict[str, str] = {}
+    others: list[str] = []
+    known = ("id", ACTUAL, "observed_at", "known_at") if kind == "outcomes" else _FIXED
+    for field in schema:
+        prefix, dot, inner = field.name.partition(".")
+        if field.name in known or (kind == "reference" and field.name == ACTUAL):
+            mapped[field.name] = field.name
+        elif kind != "outcomes" and dot and prefix in _PREFIXES:
+            mapped[field.name] = _PREFIXES[prefix] + inner
+        elif kind != "outcomes" and field.name in _PREFIXES and pa.types.is_struct(field.type):
+            mapped.update({f"{field.name}.{one.name}": _PREFIXES[field.name] + one.name for one in field.type})
+        else:
+            others.append(field.name)
+    needed = ("id", ACTUAL) if kind == "outcomes" else ()
+    for name in needed:
+        if name not in mapped:
+            raise SetupError(f"a file of outcomes needs a column `{name}`; it has {', '.join(schema.names[:20])}")
+    if kind != "outcomes" and not any(target.startswith(FEATURE) for target in mapped.values()):
+        bare = [name for name in others if name not in (ACTUAL, "observed_at")]
+        mapped.update({name: FEATURE + name for name in bare})
+        others = [name for name in others if name not in bare]
+    if not mapped:
+        raise SetupError("the file has no column that is known here")
+    return Mapped(mapped, others)
+
+
+def draft_of(table: pa.Table, mapped: Mapped, model: Model, kind: str, history: bool) -> Draft:
+    """A piece of a file as a draft for validation."""
+    table = _without_structs(table)
+    draft = Draft({}, np.arange(table.num_rows), table.num_rows, [])
+    bad: list[tuple[np.ndarray, str]] = []
+    for source, target in mapped.columns.items():
+        array = table.column(source).combine_chunks()
+        array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        fitted, wrong, message = _fit(array, target, model)
+        draft.columns[target] = fitted
+        if wrong is not None and wrong.any():
+            bad.append((wrong, f"{source}: {message}"))
+    if history:
+        own = "observed_at" if kind == "outcomes" else "timestamp"
+        if own not in draft.columns:
+            raise SetupError(f"--history needs a column `{own}`: the time that each row was known")
+        draft.columns.setdefault("known_at", draft.columns[own])
+    masks = np.zeros(table.num_rows, bool)
+    for wrong, message in bad:
+        draft = draft.reject(wrong[~masks], "invalid", message)
+        masks |= wrong
+    return draft
+
+
+def _without_structs(table: pa.Table) -> pa.Table:
+    while any(pa.types.is_struct(field.type) for field in table.schema):
+        table = table.flatten()
+    return table
+
+
+def _fit(array: pa.Array, target: str, model: Model) -> tuple[pa.Array, np.ndarray | None, str]:
+    """A file's column in the type it needs here; where a value could not become that, and why."""
+    if target in _TIMES:
+        return _times(array)
+    if target in ("prediction", ACTUAL):
+        if model.task == "regression":
+            return _as_numbers(array)
+        return label_array(array), None, ""
+    if target in _NUMBERS or target.startswith(SCORE):
+        return _as_numbers(array)
+    if target.startswith(FEATURE):
+        kind = None if model.features is None else model.features.get(target[2:])
+        return _feature(array, kind), None, ""
+    return label_array(array), None, ""
+
+
+def _feature(array: pa.Array, kind: str | None) -> pa.Array:
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if kind is None:
+        number = pa.types.is_integer(array.type) or pa.types.is_floating(array.type) or pa.types.is_decimal(array.type)
+        return array.cast(pa.float64()) if number else array if pa.types.is_boolean(array.type) else label_array(array)
+    wanted = ARROW_KINDS.get(kind, pa.string())
+    if pa.types.is_string(wanted):
+        return label_array(array)
+    try:
+        return array.cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # A column of another type than the schema's: kept as text, and counted as not fitting when it is profiled.
+        return label_array(array)
+
+
+def _as_numbers(array: pa.Array) -> tuple[pa.Array, np.ndarray | None, str]:
+    try:
+        return array.cast(pa.float64()), None, ""
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        values, wrong = _each(array, float)
+        return pa.array(values, pa.float64()), wrong, "expected a number"
+
+
+def _times(array: pa.Array) -> tuple[pa.Array, np.ndarray | None, str]:
+    if pa.types.is_timestamp(array.type):
+        if array.type.tz is None:
+            wrong = ~np.asarray(array.is_null())
+            return pa.nulls(len(array), pa.int64()), wrong, "a time needs an offset; this column has no time zone"
+        return pc.cast(array, pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64()), None, ""
+    values, wrong = _each(label_array(array), clock.parse)
+    return pa.array(values, pa.int64()), wrong, "not a time with an offset, for instance 2026-01-31T12:00:00Z"
+
+
+def _each(array: pa.Array, convert: Callable[[Any], Any]) -> tuple[list[Any], np.ndarray]:
+    """Each value converted; None where that failed, and where that was."""
+    values: list[Any] = []
+    wrong = np.zeros(len(array), bool)
+    for at, value in enumerate(array.to_pylist()):
+        try:
+            values.append(None if value is None else convert(value))
+        except (ValueError, TypeError):
+            values.append(None)
+            wrong[at] = True
+    return values, wrong

@@ -1,0 +1,192 @@
+"""Group commit: one thread writes, one transaction and one sync for every request that waits, answers after the commit.
+
+Requests wait in a bounded queue. While one group commits, the next gathers, so the rate adapts by itself: a lone
+request commits at once, a thousand share a sync.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from monitor import clock
+from monitor.errors import KeepwatchError, Overloaded
+from monitor.ingest.validate import OutcomeBatch, PredictionBatch, Times
+from monitor.ingest.write import Answer, write_outcomes, write_predictions
+from monitor.settings import Settings
+from monitor.store.blocks import log_end
+from monitor.store.catalog import Model, get_model
+from monitor.store.session import reading, writing
+
+log = structlog.get_logger()
+
+MAX_WAITING_ROWS = 200_000
+MAX_GROUP_ROWS = 20_000
+CACHE_US = clock.SECOND
+
+Batch = PredictionBatch | OutcomeBatch
+
+
+@dataclass
+class _Request:
+    model: Model
+    batch: Batch
+    rows: int
+    future: "Future[Answer]" = field(default_factory=Future)
+
+
+@dataclass
+class _Cached:
+    model: Model
+    known_at: int | None
+    loaded_at: int
+
+
+class Writer:
+    """The one writer of a process. `start` before the first `submit`; `stop` drains what waits."""
+
+    def __init__(self, engine: Engine, settings: Settings, now: Callable[[], int] = clock.now) -> None:
+        self._engine = engine
+        self._retention = settings.retention_us
+        self._now = now
+        self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._cache: dict[tuple[int, str], _Cached] = {}
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commit everything that waits, then end."""
+        if self._thread is None:
+            return
+        with self._lock:
+            self._stopping = True
+        self._queue.put(None)
+        self._thread.join()
+        self._thread = None
+
+    def model(self, project_id: int, name: str) -> tuple[Model, Times]:
+        """A model, at most a second old, and what time it is for it.
+
+        Raises:
+            NotFound: there is none.
+        """
+        now = self._now()
+        cached = self._cache.get((project_id, name))
+        if cached is None or now - cached.loaded_at > CACHE_US or now < cached.loaded_at:
+            try:
+                with reading(self._engine) as connection:
+                    model = get_model(connection, project_id, name)
+                    cached = _Cached(model, log_end(connection, model.id).known_at, now)
+            except KeepwatchError:
+                self._cache.pop((project_id, name), None)
+                raise
+            except (DBAPIError, PoolTimeout) as error:
+                raise _unavailable(error) from error
+            self._cache[project_id, name] = cached
+        events = cached.model.config.clock == "events"
+        oldest = self._retention + cached.model.config.label_delay_us
+        return cached.model, Times(now, cached.known_at if events else now, events, oldest)
+
+    def submit(self, model: Model, batch: Batch) -> "Future[Answer]":
+        """Queue a batch; the future has its answer once it is committed.
+
+        Raises:
+            Overloaded: too many rows wait, or the process is stopping.
+        """
+        rows = max(1, batch.rows if isinstance(batch, PredictionBatch) else len(batch.rows))
+        request = _Request(model, batch, rows)
+        with self._lock:
+            if self._stopping:
+                raise Overloaded("the service is stopping: send it again", retry_after=2)
+            if self._waiting + rows > MAX_WAITING_ROWS:
+                raise Overloaded("too many rows wait to be written: send it again", retry_after=1)
+            self._waiting += rows
+        self._queue.put(request)
+        return request.future
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            group, ended = self._next_group()
+            if group:
+                self._commit(group)
+                with self._lock:
+                    self._waiting -= sum(request.rows for request in group)
+
+    def _next_group(self) -> tuple[list[_Request], bool]:
+        first = self._queue.get()
+        if first is None:
+            return [], True
+        group, rows = [first], first.rows
+        while rows < MAX_GROUP_ROWS:
+            try:
+                request = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if request is None:
+                return group, True
+            group.append(request)
+            rows += request.rows
+        return group, False
+
+    def _commit(self, group: list[_Request]) -> None:
+        arrival = self._now()
+        answers: list[tuple[_Request, Answer | KeepwatchError]] = []
+        try:
+            with writing(self._engine) as connection:
+                # Ascending model numbers: two processes never wait for each other's log in a circle.
+                for model_id in sorted({request.model.id for request in group}):
+                    requests = [request for request in group if request.model.id == model_id]
+                    answers.extend(_write_model(connection, requests, arrival))
+        except Exception as error:  # the group is rolled back: nobody was told that it was stored
+            log.warning("ingest.commit_failed", error=type(error).__name__, requests=len(group))
+            failure = _unavailable(error)
+            answers = [(request, failure) for request in group]
+        for request, answer in answers:
+            if isinstance(answer, Answer):
+                request.future.set_result(answer)
+            else:
+                request.future.set_exception(answer)
+
+
+def _write_model(
+    connection: Connection, requests: list[_Request], arrival: int
+) -> list[tuple[_Request, Answer | KeepwatchError]]:
+    """One model's requests, predictions before outcomes; a failure of theirs leaves other models' rows alone."""
+    predictions = [request for request in requests if isinstance(request.batch, PredictionBatch)]
+    others = [request for request in requests if isinstance(request.batch, OutcomeBatch)]
+    nested = connection.begin_nested()
+    try:
+        answers: list[Answer] = []
+        if predictions:
+            answers += write_predictions(connection, predictions[0].model, _batches(predictions), arrival)
+        if others:
+            answers += write_outcomes(connection, others[0].model, _batches(others), arrival)
+        nested.commit()
+        return list(zip(predictions + others, answers, strict=True))
+    except KeepwatchError as error:
+        nested.rollback()
+        return [(request, error) for request in requests]
+
+
+def _batches(requests: list[_Request]) -> list[Any]:
+    return [request.batch for request in requests]
+
+
+def _unavailable(error: Exception) -> Overloaded:
+    if "full" in str(error).lower() and "disk" in str(error).lower():
+        return Overloaded("the disk is full: nothing of this request was stored", retry_after=30)
+    return Overloaded("the database cannot be written now: nothing of this request was stored", retry_after=2)

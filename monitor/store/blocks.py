@@ -1,0 +1,216 @@
+"""The log of predictions: numbered rows in compressed Arrow blocks, and the index that finds any id.
+
+A transaction that adds rows calls `lock_log` first. It holds the model's `log_position` row until the commit, so
+positions become visible in ascending order, whatever number of processes write.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from monitor.errors import NotFound
+from monitor.store.session import is_sqlite
+from monitor.store.tables import block, log_position, prediction_key
+
+_WRITE = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
+IN_LIMIT = 2000
+
+
+@dataclass(frozen=True)
+class LogEnd:
+    """The next free positions of a model's log, and the latest known_at it received."""
+
+    next_row: int
+    next_outcome: int
+    known_at: int | None
+
+
+def lock_log(connection: Connection, model_id: int) -> LogEnd:
+    """Take the model's log for writing until the transaction ends.
+
+    Raises:
+        NotFound: the model was deleted meanwhile.
+    """
+    row = connection.execute(
+        sa.update(log_position)
+        .where(log_position.c.model_id == model_id)
+        .values(next_row=log_position.c.next_row)
+        .returning(log_position.c.next_row, log_position.c.next_outcome, log_position.c.known_at)
+    ).one_or_none()
+    if row is None:
+        raise NotFound("the model does not exist any more: PUT /v1/models/{model} makes it")
+    return LogEnd(*row)
+
+
+def move_log(connection: Connection, model_id: int, end: LogEnd) -> None:
+    """Set the log's end; only after `lock_log` in the same transaction."""
+    connection.execute(
+        sa.update(log_position)
+        .where(log_position.c.model_id == model_id)
+        .values(next_row=end.next_row, next_outcome=end.next_outcome, known_at=end.known_at)
+    )
+
+
+def log_end(connection: Connection, model_id: int) -> LogEnd:
+    row = connection.execute(
+        sa.select(log_position.c.next_row, log_position.c.next_outcome, log_position.c.known_at).where(
+            log_position.c.model_id == model_id
+        )
+    ).one_or_none()
+    return LogEnd(0, 0, None) if row is None else LogEnd(*row)
+
+
+def encode(batch: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=_WRITE) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def decode(payload: bytes, columns: Sequence[str] | None = None) -> pa.RecordBatch:
+    """The batch of a block; with `columns`, only those of them that it has are decompressed."""
+    if columns is None:
+        return pa.ipc.open_stream(payload).read_next_batch()
+    schema = pa.ipc.read_schema(pa.py_buffer(payload))
+    wanted = set(columns)
+    included = [i for i, name in enumerate(schema.names) if name in wanted]
+    options = pa.ipc.IpcReadOptions(included_fields=included, use_threads=False)
+    return pa.ipc.open_stream(payload, options=options).read_next_batch()
+
+
+def add_block(
+    connection: Connection, project_id: int, model_id: int, first_row: int, batch: pa.RecordBatch, arrived_at: int
+) -> None:
+    """Store a batch as the rows first_row, first_row + 1, …"""
+    stamps = batch.column("timestamp").to_numpy()
+    connection.execute(
+        sa.insert(block).values(
+            model_id=model_id,
+            first_row=first_row,
+            project_id=project_id,
+            rows=batch.num_rows,
+            arrived_at=arrived_at,
+            min_timestamp=int(stamps.min()),
+            max_timestamp=int(stamps.max()),
+            payload=encode(batch),
+        )
+    )
+
+
+def add_keys(
+    connection: Connection,
+    project_id: int,
+    model_id: int,
+    keys: Sequence[bytes],
+    versions: Sequence[int],
+    rows: Sequence[int],
+) -> int:
+    """Index rows by key and version; those already there are left alone. Returns how many were new."""
+    cursor = connection.connection.cursor()
+    try:
+        if is_sqlite(connection):
+            entries = sorted(zip(keys, versions, rows, strict=True))
+            cursor.executemany(
+                "INSERT OR IGNORE INTO prediction_key (model_id, key, version_id, project_id, row)"
+                f" VALUES ({int(model_id)}, ?, ?, {int(project_id)}, ?)",
+                entries,
+            )
+        else:
+            cursor.execute(
+                "INSERT INTO prediction_key (model_id, key, version_id, project_id, row)"
+                " SELECT %s, k, v, %s, r FROM unnest(%s::bytea[], %s::bigint[], %s::bigint[]) AS t(k, v, r)"
+                " ON CONFLICT DO NOTHING",
+                (model_id, project_id, list(keys), list(versions), list(rows)),
+            )
+        return int(cursor.rowcount)
+    finally:
+        cursor.close()
+
+
+def rows_of_keys(connection: Connection, model_id: int, keys: Sequence[bytes]) -> list[tuple[bytes, int, int]]:
+    """(key, version id, row number) of every stored row with one of these keys."""
+    found: list[tuple[bytes, int, int]] = []
+    for at in range(0, len(keys), IN_LIMIT):
+        query = sa.select(prediction_key.c.key, prediction_key.c.version_id, prediction_key.c.row).where(
+            prediction_key.c.model_id == model_id, key_in(connection, prediction_key.c.key, keys[at : at + IN_LIMIT])
+        )
+        found.extend((bytes(key), version, row) for key, version, row in connection.execute(query))
+    return found
+
+
+def key_in(connection: Connection, column: sa.ColumnElement[bytes], keys: Sequence[bytes]) -> sa.ColumnElement[bool]:
+    """`column IN keys`, as each database likes it best."""
+    if is_sqlite(connection):
+        return column.in_(list(keys))
+    return column == sa.func.any(sa.cast(sa.literal(list(keys), sa.ARRAY(sa.LargeBinary)), sa.ARRAY(sa.LargeBinary)))
+
+
+def read_blocks(
+    connection: Connection, model_id: int, first_row: int, next_row: int, columns: Sequence[str] | None = None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """(number of its first row, batch) of the rows first_row … next_row - 1, in order."""
+    if next_row <= first_row:
+        return
+    # The block that holds first_row may start before it.
+    start = connection.execute(
+        sa.select(sa.func.max(block.c.first_row)).where(block.c.model_id == model_id, block.c.first_row <= first_row)
+    ).scalar()
+    query = (
+        sa.select(block.c.first_row, block.c.payload)
+        .where(block.c.model_id == model_id, block.c.first_row >= (start or 0), block.c.first_row < next_row)
+        .order_by(block.c.first_row)
+        .execution_options(yield_per=16)
+    )
+    for number, payload in connection.execute(query):
+        batch = decode(payload, columns)
+        low, high = max(first_row - number, 0), min(next_row - number, batch.num_rows)
+        if low < high:
+            yield number + low, batch.slice(low, high - low)
+
+
+def read_blocks_between(
+    connection: Connection,
+    model_id: int,
+    from_at: int,
+    to_at: int,
+    columns: Sequence[str] | None = None,
+    below_row: int | None = None,
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The blocks that may hold rows with from_at <= timestamp < to_at; the caller picks the rows.
+
+    `below_row` leaves out rows from that number on, for a view that agrees with a watermark.
+    """
+    query = sa.select(block.c.first_row, block.c.payload).where(
+        block.c.model_id == model_id, block.c.min_timestamp < to_at, block.c.max_timestamp >= from_at
+    )
+    if below_row is not None:
+        query = query.where(block.c.first_row < below_row)
+    query = query.order_by(block.c.first_row).execution_options(yield_per=16)
+    for number, payload in connection.execute(query):
+        batch = decode(payload, columns)
+        if below_row is not None and number + batch.num_rows > below_row:
+            batch = batch.slice(0, below_row - number)
+        yield number, batch
+
+
+def read_rows(connection: Connection, model_id: int, rows: Sequence[int]) -> dict[int, pa.RecordBatch]:
+    """Single rows by number, as batches of one row; numbers that are not kept any more are absent."""
+    found: dict[int, pa.RecordBatch] = {}
+    current: tuple[int, pa.RecordBatch] | None = None
+    for row in sorted(set(rows)):
+        if current is None or row >= current[0] + current[1].num_rows:
+            stored = connection.execute(
+                sa.select(block.c.first_row, block.c.payload)
+                .where(block.c.model_id == model_id, block.c.first_row <= row)
+                .order_by(block.c.first_row.desc())
+                .limit(1)
+            ).one_or_none()
+            if stored is None:
+                continue
+            current = (stored[0], decode(stored[1]))
+        if current[0] <= row < current[0] + current[1].num_rows:
+            found[row] = current[1].slice(row - current[0], 1)
+    return found
