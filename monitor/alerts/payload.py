@@ -1,0 +1,64 @@
+"""What is said about an alert: one shape for GET /v1/alerts and for the body of a webhook."""
+
+from typing import Any
+
+import orjson
+
+from monitor import clock
+from monitor.store.alerts import Alert
+from monitor.store.channels import Channel
+
+MAX_BODY = 20_000  # bytes, the bound of Standard Webhooks
+
+
+def alert_json(alert: Alert, public_url: str) -> dict[str, Any]:
+    """The alert as the API and webhooks show it: times in RFC 3339, causes strongest first."""
+    return {
+        "id": alert.id,
+        "model": alert.model,
+        "family": alert.family,
+        "state": alert.state,
+        "severity": alert.severity,
+        "opened_at": clock.render(alert.opened_at),
+        "first_evidence_at": clock.render(alert.first_evidence_at),
+        "resolved_at": None if alert.resolved_at is None else clock.render(alert.resolved_at),
+        "evidence": alert.evidence,
+        "budget": alert.budget,
+        "causes": list(alert.causes),
+        "text": alert.text,
+        "url": f"{public_url.rstrip('/')}/alerts/{alert.id}",
+    }
+
+
+def event_body(type_: str, at: int, data: dict[str, Any]) -> str:
+    """The body of a webhook, as it is stored and signed: compact JSON below 20 kB.
+
+    Raises:
+        ValueError: the data is too large; alerts are cut to size when they are written (`transition.fit`).
+    """
+    body = orjson.dumps({"type": type_, "timestamp": clock.render(at), "data": data})
+    if len(body) >= MAX_BODY:
+        raise ValueError(f"a webhook body of {len(body)} bytes; at most {MAX_BODY} are allowed")
+    return body.decode()
+
+
+def sample_body(channel: Channel, at: int, public_url: str) -> str:
+    """The body of a `channel.test`: an alert in the usual shape that says it is none."""
+    sample = Alert(
+        id="alert_test",
+        project_id=channel.project_id,
+        model_id=0,
+        model="example",
+        family="features",
+        state="resolved",
+        severity="info",
+        opened_at=at,
+        first_evidence_at=at,
+        updated_at=at,
+        resolved_at=at,
+        evidence=0.0,
+        budget={"false_alarms": 1, "per": "90d", "threshold": None},
+        causes=(),
+        text="This is a test of the channel. Nothing is wrong.",
+    )
+    return event_body("channel.test", at, alert_json(sample, public_url))

@@ -1,0 +1,258 @@
+"""From verdicts to alerts: what an alert does next, and the rows that say so.
+
+`decide` is the whole decision, a pure function. `apply`, `acknowledge` and `resolve` write the alert, its event and its
+deliveries in the transaction of the caller: either all of it happened, or nothing.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from enum import StrEnum
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from monitor.alerts.matchers import matches
+from monitor.alerts.payload import alert_json, event_body
+from monitor.errors import Conflict
+from monitor.stats.verdict import Cause, Verdict
+from monitor.store import alerts, catalog, channels, outbox
+from monitor.store import tables as t
+from monitor.store.alerts import SEVERITIES, Alert, AlertEvent
+
+MAX_CAUSES = 20
+MAX_CAUSE_BYTES = 11_000  # of all causes as JSON, so that a webhook's body stays below its bound
+MAX_TEXT = 600  # characters of the alert's sentence
+MAX_CAUSE_TEXT = 300
+ACTOR = "keepwatch"
+
+
+class Reason(StrEnum):
+    """Why an alert changes, or why it does not."""
+
+    OPENED = "opened"
+    SEVERITY_ROSE = "severity rose"
+    NEW_CAUSE_LEADS = "a new cause leads"
+    JOINED = "joined without a message"
+    RESOLVED = "resolved"
+    NOTHING_OPEN = "nothing to resolve"
+    UNCHANGED = "unchanged"
+
+
+MESSAGES = {
+    Reason.OPENED: "alert.firing",
+    Reason.SEVERITY_ROSE: "alert.updated",
+    Reason.NEW_CAUSE_LEADS: "alert.updated",
+    Reason.RESOLVED: "alert.resolved",
+}
+
+
+def decide(current: Alert | None, verdict: Verdict) -> Reason:
+    """What a verdict does to the open alert of its family (None: there is none).
+
+    An alarm without an open alert opens one, also when the detector calls it an update: somebody resolved the alert by
+    hand, and the evidence has come together again since.
+    """
+    match verdict.action:
+        case "none":
+            return Reason.UNCHANGED
+        case "resolve":
+            return Reason.NOTHING_OPEN if current is None else Reason.RESOLVED
+        case _ if current is None:
+            return Reason.OPENED
+    if SEVERITIES.index(verdict.severity) > SEVERITIES.index(current.severity):
+        return Reason.SEVERITY_ROSE
+    causes = merge(current.causes, verdict.causes)
+    if causes and (not current.causes or _key(causes[0]) != _key(current.causes[0])):
+        return Reason.NEW_CAUSE_LEADS
+    return Reason.JOINED
+
+
+def merge(earlier: Sequence[dict[str, Any]], causes: Iterable[Cause]) -> tuple[dict[str, Any], ...]:
+    """The causes of an alert after one more alarm, strongest first.
+
+    The newest alarm's causes stand as they are; an earlier one that it does not name keeps half of its share, so that
+    what goes on leads over what has passed.
+    """
+    latest = [_cause_json(cause) for cause in causes]
+    named = {_key(cause) for cause in latest}
+    faded = [{**cause, "share": (cause["share"] or 0.0) / 2} for cause in earlier if _key(cause) not in named]
+    return fit(sorted(latest + faded, key=lambda cause: -(cause["share"] or 0.0)))
+
+
+def fit(causes: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The strongest causes that an alert has room for."""
+    kept, room = [], MAX_CAUSE_BYTES
+    for cause in causes[:MAX_CAUSES]:
+        room -= len(orjson.dumps(cause))
+        if room < 0:
+            break
+        kept.append(cause)
+    return tuple(kept)
+
+
+def apply(
+    connection: Connection,
+    project_id: int,
+    model_id: int,
+    model_name: str,
+    verdicts: Iterable[Verdict],
+    now: int,
+    public_url: str,
+    wall: int | None = None,
+) -> list[Reason]:
+    """Let the verdicts of a window act on the model's alerts; returns what each of them did, in their order.
+
+    `now` is the model's clock, the time that the alerts and messages carry; `wall` is when the messages are due, where
+    that is another clock.
+    """
+    reasons = []
+    for verdict in verdicts:
+        current = None if verdict.action == "none" else alerts.open_alert(connection, model_id, verdict.family)
+        reason = decide(current, verdict)
+        reasons.append(reason)
+        if reason is Reason.OPENED:
+            budget = _budget(connection, model_id)
+            changed = _opened(project_id, model_id, model_name, verdict, budget, now)
+            alerts.insert_alert(connection, changed)
+        elif current is not None and reason is Reason.RESOLVED:
+            changed = replace(current, state="resolved", resolved_at=now, updated_at=now)
+            alerts.update_alert(connection, changed)
+        elif current is not None:
+            changed = _joined(current, verdict, now)
+            alerts.update_alert(connection, changed)
+        else:
+            continue
+        if reason in MESSAGES:
+            announce(connection, changed, MESSAGES[reason], ACTOR, now, public_url, wall)
+    return reasons
+
+
+def acknowledge(
+    connection: Connection, project_id: int, alert_id: str, actor: str, wall: int, public_url: str
+) -> Alert:
+    """Somebody has seen the alert. Doing it twice changes nothing.
+
+    Raises:
+        NotFound: no such alert in this project.
+        Conflict: the alert is resolved.
+    """
+    current = alerts.get_alert(connection, project_id, alert_id, lock=True)
+    if current.state == "resolved":
+        raise Conflict("this alert is resolved: there is nothing left to acknowledge")
+    if current.state == "acknowledged":
+        return current
+    now = _model_now(connection, current, wall)
+    changed = replace(current, state="acknowledged", updated_at=now)
+    alerts.update_alert(connection, changed)
+    announce(connection, changed, "alert.acknowledged", actor, now, public_url, wall)
+    return changed
+
+
+def resolve(connection: Connection, project_id: int, alert_id: str, actor: str, wall: int, public_url: str) -> Alert:
+    """Somebody closes the alert; new evidence opens a new one. Doing it twice changes nothing.
+
+    Raises:
+        NotFound: no such alert in this project.
+    """
+    current = alerts.get_alert(connection, project_id, alert_id, lock=True)
+    if current.state == "resolved":
+        return current
+    now = _model_now(connection, current, wall)
+    changed = replace(current, state="resolved", resolved_at=now, updated_at=now)
+    alerts.update_alert(connection, changed)
+    announce(connection, changed, "alert.resolved", actor, now, public_url, wall)
+    return changed
+
+
+def announce(
+    connection: Connection, alert: Alert, type_: str, actor: str, now: int, public_url: str, wall: int | None = None
+) -> None:
+    """Write the event into the alert's history and a delivery for every channel whose matchers take the alert."""
+    alerts.add_event(connection, alert, AlertEvent(now, type_, actor, alert.text))
+    listening = [c for c in channels.enabled_channels(connection, alert.project_id) if matches(c.match, alert.labels)]
+    if listening:
+        body = event_body(type_, now, alert_json(alert, public_url))
+        for channel in listening:
+            outbox.add(connection, channel, type_, alert.id, body, now if wall is None else wall)
+
+
+def _opened(
+    project_id: int, model_id: int, model_name: str, verdict: Verdict, budget: dict[str, Any], now: int
+) -> Alert:
+    causes = merge((), verdict.causes)
+    return Alert(
+        id=alerts.new_id(),
+        project_id=project_id,
+        model_id=model_id,
+        model=model_name,
+        family=verdict.family,
+        state="firing",
+        severity=verdict.severity,
+        opened_at=now,
+        first_evidence_at=verdict.first_evidence_at,
+        updated_at=now,
+        resolved_at=None,
+        evidence=_finite(verdict.evidence),
+        budget={**budget, "threshold": _finite(verdict.threshold)},
+        causes=causes,
+        text=_sentence(model_name, verdict.family, causes),
+    )
+
+
+def _joined(current: Alert, verdict: Verdict, now: int) -> Alert:
+    causes = merge(current.causes, verdict.causes)
+    return replace(
+        current,
+        severity=max(current.severity, verdict.severity, key=SEVERITIES.index),
+        updated_at=now,
+        first_evidence_at=min(current.first_evidence_at, verdict.first_evidence_at),
+        evidence=_finite(verdict.evidence),
+        budget={**current.budget, "threshold": _finite(verdict.threshold)},
+        causes=causes,
+        text=_sentence(current.model, current.family, causes),
+    )
+
+
+def _model_now(connection: Connection, alert: Alert, wall: int) -> int:
+    """The clock of the alert's model: a replay of last year is resolved last year too."""
+    return catalog.model_now(connection, catalog.get_model_by_id(connection, alert.model_id), wall)
+
+
+def _budget(connection: Connection, model_id: int) -> dict[str, Any]:
+    config = connection.execute(sa.select(t.model.c.config).where(t.model.c.id == model_id)).scalar_one()
+    budget: dict[str, Any] = json.loads(config)["alert_budget"]
+    return {"false_alarms": budget["false_alarms"], "per": budget["per"]}
+
+
+def _sentence(model: str, family: str, causes: Sequence[dict[str, Any]]) -> str:
+    if not causes:
+        return f"{model}: {family} changed"
+    more = f" (and {len(causes) - 1} more)" if len(causes) > 1 else ""
+    return _clip(f"{model}: {causes[0]['text']}", MAX_TEXT - len(more)) + more
+
+
+def _cause_json(cause: Cause) -> dict[str, Any]:
+    values = asdict(cause)
+    for name in ("effect", "low", "high", "share"):
+        number = float(values[name])
+        values[name] = number if abs(number) <= sys.float_info.max else None  # JSON has no NaN and no infinity
+    values["text"] = _clip(cause.text, MAX_CAUSE_TEXT)
+    return values
+
+
+def _key(cause: dict[str, Any]) -> tuple[str, str | None, str | None]:
+    return cause["metric"], cause["feature"], cause["segment"]
+
+
+def _clip(text: str, length: int) -> str:
+    text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps no NUL
+    return text if len(text) <= length else text[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _finite(value: float) -> float:
+    """An e-value may overflow to infinity, which neither JSON nor a NOT NULL column of SQLite can say (NaN: 0)."""
+    return 0.0 if value != value else max(-sys.float_info.max, min(float(value), sys.float_info.max))

@@ -1,0 +1,197 @@
+"""Channels: the destinations of alerts, and the log of what was sent to them."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from monitor import clock
+from monitor.alerts import payload
+from monitor.alerts.matchers import LABELS, MAX_MATCHERS, read_matchers
+from monitor.alerts.senders import KINDS, host_of
+from monitor.api.deps import Ctx, Cursor, JsonObject, Limit, OptionalJsonObject
+from monitor.api.paging import place, token
+from monitor.errors import Conflict, Invalid
+from monitor.store import channels, outbox
+from monitor.store.body import Reader, text_error
+from monitor.store.channels import Channel
+from monitor.store.outbox import Attempt, Delivery
+from monitor.store.session import reading, writing
+
+router = APIRouter(tags=["channels"])
+
+_MATCHER = {
+    "type": "object",
+    "required": ["name", "value"],
+    "additionalProperties": False,
+    "properties": {
+        "name": {"enum": list(LABELS)},
+        "value": {"type": "string"},
+        "isRegex": {"type": "boolean", "default": False},
+        "isEqual": {"type": "boolean", "default": True},
+    },
+}
+_CHANNEL = {
+    "type": "object",
+    "required": ["kind", "name", "url"],
+    "additionalProperties": False,
+    "properties": {
+        "kind": {"enum": list(KINDS)},
+        "name": {"type": "string", "minLength": 1, "maxLength": 256},
+        "url": {"type": "string", "format": "uri", "examples": ["https://example.org/hooks/keepwatch"]},
+        "secret": {"type": ["string", "null"], "description": "whsec_ and base64; made here when it is left out"},
+        "match": {"type": ["array", "null"], "items": _MATCHER, "maxItems": MAX_MATCHERS},
+    },
+}
+_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _CHANNEL}}}}
+
+
+def channel_json(channel: Channel) -> dict[str, Any]:
+    """A channel as it may be shown: of its URL the host alone, and no secret."""
+    return {
+        "id": channel.id,
+        "kind": channel.kind,
+        "name": channel.name,
+        "url": f"{channel.url.partition('://')[0]}://{host_of(channel.url)}/…",
+        "match": list(channel.match),
+        "created_at": clock.render(channel.created_at),
+        "disabled_at": _time(channel.disabled_at),
+        "disabled_reason": channel.disabled_reason,
+    }
+
+
+def delivery_json(delivery: Delivery, attempts: list[Attempt]) -> dict[str, Any]:
+    """A delivery with the log of its attempts, oldest first; `next_attempt_at` while it waits for one."""
+    return {
+        "id": delivery.id,
+        "type": delivery.type,
+        "alert_id": delivery.alert_id,
+        "state": delivery.state,
+        "created_at": clock.render(delivery.created_at),
+        "next_attempt_at": clock.render(delivery.next_attempt_at) if delivery.state == "pending" else None,
+        "delivered_at": _time(delivery.delivered_at),
+        "attempts": [
+            {
+                "at": clock.render(attempt.at),
+                "status_code": attempt.status_code,
+                "error": attempt.error,
+                "response": attempt.response,
+                "milliseconds": attempt.milliseconds,
+            }
+            for attempt in attempts
+        ],
+    }
+
+
+@router.post("/v1/channels", status_code=201, openapi_extra=_BODY)
+def post_channel(ctx: Ctx, body: JsonObject) -> dict[str, Any]:
+    """Make a channel. The answer holds the secret, for the last time."""
+    made = _read_channel(ctx, body)
+    with writing(ctx.engine) as connection:
+        channels.add_channel(connection, made)
+    return {**channel_json(made), "secret": made.secret}
+
+
+@router.get("/v1/channels")
+def list_channels(ctx: Ctx, limit: Limit = 100, cursor: Cursor = None) -> dict[str, Any]:
+    """The channels of the key's project, oldest first."""
+    after = place(cursor)
+    with reading(ctx.engine) as connection:
+        found, following = channels.list_channels(connection, ctx.principal.project_id, limit=limit, after=after)
+    return {"items": [channel_json(channel) for channel in found], "next_cursor": token(following)}
+
+
+@router.get("/v1/channels/{id}")
+def get_channel(ctx: Ctx, id: str) -> dict[str, Any]:  # noqa: A002 - the name in the path
+    """One channel; `disabled_reason` says why it was switched off, if it was."""
+    with reading(ctx.engine) as connection:
+        return channel_json(channels.get_channel(connection, ctx.principal.project_id, id))
+
+
+@router.delete("/v1/channels/{id}", status_code=204)
+def delete_channel(ctx: Ctx, id: str) -> Response:  # noqa: A002
+    """Remove a channel with its deliveries."""
+    with writing(ctx.engine) as connection:
+        channels.delete_channel(connection, ctx.principal.project_id, id)
+    return Response(status_code=204)
+
+
+@router.post("/v1/channels/{id}/test", status_code=202)
+def test_channel(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any]:  # noqa: A002
+    """Send a `channel.test` on the way that alerts take; its outcome stands among the deliveries."""
+    Reader(body).finish()
+    now = clock.now()
+    with writing(ctx.engine) as connection:
+        channel = _usable(channels.get_channel(connection, ctx.principal.project_id, id))
+        message = payload.sample_body(channel, now, ctx.settings.public_url)
+        delivery_id = outbox.add(connection, channel, "channel.test", None, message, now)
+        return delivery_json(outbox.get_delivery(connection, channel, delivery_id), [])
+
+
+@router.get("/v1/channels/{id}/deliveries")
+def list_deliveries(ctx: Ctx, id: str, limit: Limit = 100, cursor: Cursor = None) -> dict[str, Any]:  # noqa: A002
+    """What was sent to a channel, the newest first, with every attempt."""
+    after = place(cursor)
+    with reading(ctx.engine) as connection:
+        channel = channels.get_channel(connection, ctx.principal.project_id, id)
+        found, following = outbox.list_deliveries(connection, channel, limit=limit, after=after)
+        attempts = outbox.attempts_of(connection, [delivery.id for delivery in found])
+    items = [delivery_json(delivery, attempts[delivery.id]) for delivery in found]
+    return {"items": items, "next_cursor": token(following)}
+
+
+@router.post("/v1/channels/{id}/deliveries/{delivery}/replay", status_code=202)
+def replay_delivery(ctx: Ctx, id: str, delivery: str, body: OptionalJsonObject) -> dict[str, Any]:  # noqa: A002
+    """Send a delivery once more, now, under the same webhook-id and with the same body."""
+    Reader(body).finish()
+    with writing(ctx.engine) as connection:
+        channel = _usable(channels.get_channel(connection, ctx.principal.project_id, id))
+        outbox.replay(connection, outbox.get_delivery(connection, channel, delivery), clock.now())
+        found = outbox.get_delivery(connection, channel, delivery)
+        return delivery_json(found, outbox.attempts_of(connection, [found.id])[found.id])
+
+
+def _read_channel(ctx: Ctx, body: dict[str, Any]) -> Channel:
+    """A new channel of a body.
+
+    Raises:
+        Invalid: names every field that is wrong.
+    """
+    reader = Reader(body)
+    kind = reader.body.pop("kind", None)
+    if not isinstance(kind, str) or kind not in KINDS:
+        reader.wrong("kind", "must be a kind that this version has: " + ", ".join(KINDS))
+    name = reader.body.pop("name", None)
+    if (reason := text_error(name)) is not None:
+        reader.wrong("name", reason)
+    url, secret = reader.body.pop("url", None), reader.body.pop("secret", None)
+    if not isinstance(url, str):
+        reader.wrong("url", "must be a text")
+    if secret is not None and not isinstance(secret, str):
+        reader.wrong("secret", "must be a text")
+    match = reader.body.pop("match", None)
+    matchers: tuple[dict[str, Any], ...] = ()
+    try:
+        matchers = read_matchers([] if match is None else match)
+    except Invalid as error:
+        reader.errors += error.errors
+    reader.finish()
+    return Channel(
+        id=channels.new_id(),
+        project_id=ctx.principal.project_id,
+        kind=str(kind),
+        name=str(name),
+        url=str(url),
+        secret=KINDS[str(kind)].check(str(url), secret, ctx.settings.allow_networks),
+        match=matchers,
+        created_at=clock.now(),
+    )
+
+
+def _usable(channel: Channel) -> Channel:
+    if channel.disabled_at is not None:
+        raise Conflict("this channel is switched off: make a new one, and delete this one")
+    return channel
+
+
+def _time(at: int | None) -> str | None:
+    return None if at is None else clock.render(at)

@@ -1,0 +1,123 @@
+"""Channels: the destinations of alerts. A channel's URL and secret are credentials; neither shows in its repr."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from monitor.errors import Conflict, NotFound
+from monitor.store import tables as t
+
+MAX_CHANNELS = 100  # of one project
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A destination. `match` holds Alertmanager's matchers as JSON objects; `disabled_at` is set once it is off."""
+
+    id: str
+    project_id: int
+    kind: str
+    name: str
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
+    match: tuple[dict[str, Any], ...]
+    created_at: int
+    disabled_at: int | None = None
+    disabled_reason: str | None = None
+
+
+def new_id() -> str:
+    return f"channel_{uuid4().hex}"
+
+
+def add_channel(connection: Connection, channel: Channel) -> None:
+    """Store a new channel.
+
+    Raises:
+        Conflict: the project has a channel of that name, or as many channels as it may have.
+    """
+    names = set(connection.scalars(sa.select(t.channel.c.name).where(t.channel.c.project_id == channel.project_id)))
+    if channel.name in names:
+        raise Conflict("there is a channel of that name: delete it first, or choose another name")
+    if len(names) >= MAX_CHANNELS:
+        raise Conflict(f"a project has at most {MAX_CHANNELS} channels: delete one first")
+    values = {column.name: getattr(channel, column.name) for column in t.channel.columns}
+    values["match"] = json.dumps(channel.match)
+    try:
+        connection.execute(sa.insert(t.channel).values(**values))
+    except sa.exc.IntegrityError:  # another request took the name since we looked
+        raise Conflict("there is a channel of that name: delete it first, or choose another name") from None
+
+
+def get_channel(connection: Connection, project_id: int, channel_id: str) -> Channel:
+    """The channel with that id in that project.
+
+    Raises:
+        NotFound: there is none in this project.
+    """
+    query = sa.select(t.channel).where(t.channel.c.project_id == project_id, t.channel.c.id == channel_id)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound("there is no channel with that id")
+    return from_row(row)
+
+
+def list_channels(
+    connection: Connection, project_id: int, *, limit: int, after: tuple[int, str] | None = None
+) -> tuple[list[Channel], tuple[int, str] | None]:
+    """At most `limit` channels, the oldest first, those behind the place `after`; and the place of the next page.
+
+    A place is (created_at, id) of the last channel of a page.
+    """
+    query = sa.select(t.channel).where(t.channel.c.project_id == project_id)
+    if after is not None:
+        query = query.where(sa.tuple_(t.channel.c.created_at, t.channel.c.id) > sa.tuple_(*after))
+    query = query.order_by(t.channel.c.created_at, t.channel.c.id).limit(limit + 1)
+    channels = [from_row(row) for row in connection.execute(query)]
+    last = channels[limit - 1] if len(channels) > limit else None
+    return channels[:limit], None if last is None else (last.created_at, last.id)
+
+
+def enabled_channels(connection: Connection, project_id: int) -> Sequence[Channel]:
+    """The channels of a project that are not switched off, oldest first."""
+    query = sa.select(t.channel).where(t.channel.c.project_id == project_id, t.channel.c.disabled_at.is_(None))
+    return [from_row(row) for row in connection.execute(query.order_by(t.channel.c.created_at, t.channel.c.id))]
+
+
+def disable_channel(connection: Connection, channel_id: str, at: int, reason: str) -> None:
+    """Switch a channel off; what waits for it is dead, and so stays in plain sight."""
+    connection.execute(
+        sa.update(t.channel)
+        .where(t.channel.c.id == channel_id, t.channel.c.disabled_at.is_(None))
+        .values(disabled_at=at, disabled_reason=reason)
+    )
+    connection.execute(
+        sa.update(t.delivery)
+        .where(t.delivery.c.channel_id == channel_id, t.delivery.c.state == "pending")
+        .values(state="dead", lease_owner=None, lease_until=None)
+    )
+
+
+def delete_channel(connection: Connection, project_id: int, channel_id: str) -> None:
+    """Delete a channel with its deliveries and their attempts.
+
+    Raises:
+        NotFound: there is none in this project.
+    """
+    get_channel(connection, project_id, channel_id)
+    deliveries = sa.select(t.delivery.c.id).where(t.delivery.c.channel_id == channel_id)
+    connection.execute(sa.delete(t.delivery_attempt).where(t.delivery_attempt.c.delivery_id.in_(deliveries)))
+    connection.execute(sa.delete(t.delivery).where(t.delivery.c.channel_id == channel_id))
+    connection.execute(sa.delete(t.channel).where(t.channel.c.id == channel_id))
+
+
+def from_row(row: sa.Row[Any]) -> Channel:
+    """A channel of a row that has every column of the table under its own name."""
+    values = {column.name: row._mapping[column.name] for column in t.channel.columns}
+    values["match"] = tuple(json.loads(values["match"]))
+    return Channel(**values)

@@ -1,0 +1,229 @@
+"""The outbox: deliveries are written in the transaction of their event and sent afterwards, at least once.
+
+A delivery is claimed with a lease by a conditional update; whoever loses that race goes on. A lease that ran out (its
+sender died) may be claimed again, under the same id. Only attempts whose end was recorded count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from monitor.errors import NotFound
+from monitor.store import channels
+from monitor.store import tables as t
+from monitor.store.channels import Channel
+
+_d = t.delivery.c
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One message for one channel; `id` is the webhook-id on every attempt, `body` was frozen when it was made.
+
+    `attempts` counts those of the present run through the schedule: a replay starts again at 0.
+    """
+
+    id: str
+    project_id: int
+    channel_id: str
+    alert_id: str | None
+    type: str
+    body: str = field(repr=False)
+    created_at: int
+    state: str  # pending | delivered | dead
+    attempts: int
+    next_attempt_at: int
+    lease_owner: str | None
+    lease_until: int | None
+    delivered_at: int | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How one try ended; `error` is None when it was a success, `response` is the start of the answer."""
+
+    at: int
+    status_code: int | None
+    error: str | None
+    response: str | None
+    milliseconds: int
+
+
+def add(connection: Connection, channel: Channel, type_: str, alert_id: str | None, body: str, now: int) -> str:
+    """Write a delivery that is due now; returns its id."""
+    delivery_id = f"msg_{uuid4().hex}"
+    connection.execute(
+        sa.insert(t.delivery).values(
+            id=delivery_id,
+            project_id=channel.project_id,
+            channel_id=channel.id,
+            alert_id=alert_id,
+            type=type_,
+            body=body,
+            created_at=now,
+            state="pending",
+            attempts=0,
+            next_attempt_at=now,
+        )
+    )
+    return delivery_id
+
+
+def any_due(connection: Connection, now: int) -> bool:
+    """Whether a claim could find something: asked first, so that an idle tick takes no write lock."""
+    return connection.execute(_due(now).with_only_columns(_d.id).limit(1)).first() is not None
+
+
+def claim(
+    connection: Connection, now: int, lease: int, *, per_channel: int, in_all: int
+) -> list[tuple[Channel, Delivery]]:
+    """Take due deliveries, the longest due first, for `lease` microseconds.
+
+    At most `per_channel` of a channel and `in_all` of all are under way at a time, counting every process: so one slow
+    receiver cannot take the places of the others. (Two claims at the same instant may pass these by a few.)
+    """
+    busy = _under_way(connection, now)
+    room = in_all - sum(busy.values())
+    if room <= 0:
+        return []
+    rank = sa.func.row_number().over(partition_by=_d.channel_id, order_by=(_d.next_attempt_at, _d.id))
+    due = _due(now).with_only_columns(_d.id, _d.channel_id, _d.next_attempt_at, rank.label("rank")).subquery()
+    query = sa.select(due.c.id, due.c.channel_id, due.c.rank).where(due.c.rank <= per_channel)
+    candidates = connection.execute(query.order_by(due.c.next_attempt_at, due.c.id)).all()
+    chosen = [row.id for row in candidates if row.rank <= per_channel - busy.get(row.channel_id, 0)][:room]
+    token = uuid4().hex
+    for delivery_id in chosen:
+        connection.execute(
+            sa.update(t.delivery)
+            .where(_d.id == delivery_id, _d.state == "pending", _d.next_attempt_at <= now, _unclaimed(now))
+            .values(lease_owner=token, lease_until=now + lease)
+        )
+    return _claimed(connection, token) if chosen else []
+
+
+def finish(connection: Connection, claimed: Delivery, attempt: Attempt, *, next_attempt_at: int | None) -> bool:
+    """Record how an attempt ended: delivered, or due again at `next_attempt_at`, or (None) dead.
+
+    A failure counts only while the lease is ours; a success counts always, since the receiver has it. Returns False
+    when the record came too late or the delivery is gone.
+    """
+    done = attempt.error is None
+    state = "delivered" if done else "dead" if next_attempt_at is None else "pending"
+    ours = _d.state != "delivered" if done else sa.and_(_d.state == "pending", _d.lease_owner == claimed.lease_owner)
+    changed = connection.execute(
+        sa.update(t.delivery)
+        .where(_d.id == claimed.id, ours)
+        .values(
+            state=state,
+            attempts=_d.attempts + 1,
+            next_attempt_at=_d.next_attempt_at if next_attempt_at is None else next_attempt_at,
+            delivered_at=attempt.at if done else None,
+            lease_owner=None,
+            lease_until=None,
+        )
+    )
+    if changed.rowcount != 1:
+        return False
+    log = t.delivery_attempt.c
+    number = sa.select(sa.func.coalesce(sa.func.max(log.attempt), 0) + 1).where(log.delivery_id == claimed.id)
+    connection.execute(
+        sa.insert(t.delivery_attempt).values(
+            delivery_id=claimed.id,
+            attempt=number.scalar_subquery(),
+            project_id=claimed.project_id,
+            at=attempt.at,
+            status_code=attempt.status_code,
+            error=attempt.error,
+            response=attempt.response,
+            milliseconds=attempt.milliseconds,
+        )
+    )
+    return True
+
+
+def replay(connection: Connection, delivery: Delivery, now: int) -> None:
+    """Set a delivery pending again, due now, under the same id and with the whole schedule before it.
+
+    One that is being sent at this moment stays as it is.
+    """
+    connection.execute(
+        sa.update(t.delivery)
+        .where(_d.id == delivery.id, _unclaimed(now))
+        .values(state="pending", attempts=0, next_attempt_at=now, delivered_at=None, lease_owner=None, lease_until=None)
+    )
+
+
+def get_delivery(connection: Connection, channel: Channel, delivery_id: str) -> Delivery:
+    """The delivery with that id of that channel.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = connection.execute(
+        sa.select(t.delivery).where(_d.channel_id == channel.id, _d.id == delivery_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFound("this channel has no delivery with that id")
+    return _delivery(row)
+
+
+def list_deliveries(
+    connection: Connection, channel: Channel, *, limit: int, after: tuple[int, str] | None = None
+) -> tuple[list[Delivery], tuple[int, str] | None]:
+    """At most `limit` deliveries of a channel, the newest first, those behind the place `after`; and the next place.
+
+    A place is (created_at, id) of the last delivery of a page.
+    """
+    query = sa.select(t.delivery).where(_d.channel_id == channel.id)
+    if after is not None:
+        query = query.where(sa.tuple_(_d.created_at, _d.id) < sa.tuple_(*after))
+    rows = connection.execute(query.order_by(_d.created_at.desc(), _d.id.desc()).limit(limit + 1))
+    deliveries = [_delivery(row) for row in rows]
+    last = deliveries[limit - 1] if len(deliveries) > limit else None
+    return deliveries[:limit], None if last is None else (last.created_at, last.id)
+
+
+def attempts_of(connection: Connection, delivery_ids: Sequence[str]) -> dict[str, list[Attempt]]:
+    """The recorded attempts of these deliveries, oldest first; every id has an entry."""
+    found: dict[str, list[Attempt]] = {delivery_id: [] for delivery_id in delivery_ids}
+    log = t.delivery_attempt.c
+    query = sa.select(log.delivery_id, log.at, log.status_code, log.error, log.response, log.milliseconds)
+    for delivery_id, *values in connection.execute(
+        query.where(log.delivery_id.in_(delivery_ids)).order_by(log.delivery_id, log.attempt)
+    ):
+        found[delivery_id].append(Attempt(*values))
+    return found
+
+
+def _unclaimed(now: int) -> sa.ColumnElement[bool]:
+    return sa.or_(_d.lease_until.is_(None), _d.lease_until <= now)
+
+
+def _due(now: int) -> sa.Select[Any]:
+    """Uses the partial index on next_attempt_at."""
+    return (
+        sa.select(t.delivery)
+        .join(t.channel, t.channel.c.id == _d.channel_id)
+        .where(_d.state == "pending", _d.next_attempt_at <= now, _unclaimed(now), t.channel.c.disabled_at.is_(None))
+    )
+
+
+def _under_way(connection: Connection, now: int) -> dict[str, int]:
+    query = sa.select(_d.channel_id, sa.func.count()).where(_d.state == "pending", _d.lease_until > now)
+    return {row[0]: row[1] for row in connection.execute(query.group_by(_d.channel_id))}
+
+
+def _claimed(connection: Connection, token: str) -> list[tuple[Channel, Delivery]]:
+    deliveries = [_delivery(row) for row in connection.execute(sa.select(t.delivery).where(_d.lease_owner == token))]
+    ids = {delivery.channel_id for delivery in deliveries}
+    rows = connection.execute(sa.select(t.channel).where(t.channel.c.id.in_(ids)))
+    by_id = {row.id: channels.from_row(row) for row in rows}
+    return [(by_id[delivery.channel_id], delivery) for delivery in deliveries if delivery.channel_id in by_id]
+
+
+def _delivery(row: sa.Row[Any]) -> Delivery:
+    return Delivery(**row._mapping)

@@ -1,0 +1,19 @@
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.alerts.receivers import Receiver
+
+
+@pytest.fixture
+def receiver() -> Iterator[Callable[..., Receiver]]:
+    """receiver(habit): a running receiver, closed after the test."""
+    made: list[Receiver] = []
+
+    def make(*arguments: object) -> Receiver:
+        made.append(Receiver(*arguments))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

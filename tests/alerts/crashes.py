@@ -1,0 +1,109 @@
+"""A supervisor that starts deliverers and kills them with SIGKILL: run as a script by test_crashes.py.
+
+It imports once and forks a process for each round, before it has opened any database itself. Every round gets a clock
+one lease later, so that what a dead deliverer held may be claimed again.
+"""
+
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from monitor import clock
+from monitor.alerts import senders
+from monitor.alerts.addresses import Network
+from monitor.alerts.deliver import LEASE, deliver_due
+from monitor.alerts.senders import Receipt
+from monitor.alerts.transition import apply
+from monitor.settings import Settings
+from monitor.store import alerts, outbox
+from monitor.store import tables as t
+from monitor.store.channels import Channel
+from monitor.store.outbox import Delivery
+from monitor.store.session import make_engine, reading, writing
+from tests.alerts.receivers import verdict
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def deliver(settings: Settings, now: int, mode: str, count: int) -> None:
+    """Deliver; die before or after the sending with that number, or never."""
+    engine = make_engine(settings)
+    numbers = itertools.count(1)  # the threads of a deliverer share it
+
+    def send(channel: Channel, delivery: Delivery, at: int, networks: Iterable[Network]) -> Receipt:
+        number = next(numbers)
+        if mode == "mark first":  # the control: what a sender does that records before it sends
+            with writing(engine) as connection:
+                done = outbox.Attempt(at, 200, None, "", 0)
+                outbox.finish(connection, delivery, done, next_attempt_at=None)
+        if number == count and mode in ("before", "mark first"):
+            die()
+        receipt = senders.send(channel, delivery, at, networks)
+        if number == count and mode == "after":
+            die()
+        return receipt
+
+    deliver_due(engine, settings, now, send=send, patience=10)
+    engine.dispose()
+
+
+def decide(settings: Settings, now: int, mode: str, _count: int) -> None:
+    """Let a verdict act once, as evaluation does; die before or after its transaction ends."""
+    engine = make_engine(settings)
+    with writing(engine) as connection:
+        model_id, name = connection.execute(sa.select(t.model.c.id, t.model.c.name)).one()
+        if not alerts.list_alerts(connection, 1, limit=1)[0]:
+            apply(connection, 1, model_id, name, [verdict()], now, "")
+        if mode == "before":
+            die()
+    if mode == "after":
+        die()
+    engine.dispose()
+
+
+def run(settings: Settings, now: int, act: str, mode: str, count: int, kill_after: float | None) -> bool:
+    """One process; returns whether it was killed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            {"deliver": deliver, "decide": decide}[act](settings, now, mode, count)
+        finally:
+            os._exit(0)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def main() -> None:
+    """Arguments: the database's URL and the rounds, as JSON: [[act, mode, count or null], …]; null: at random."""
+    settings = Settings(database_url=sys.argv[1], allow_networks="127.0.0.0/8")
+    chance = random.Random(7)
+    kills, now = 0, clock.now()
+    for act, mode, count in json.loads(sys.argv[2]):
+        kill_after = chance.uniform(0.005, 0.12) if mode == "random" else None
+        kills += run(settings, now, act, mode, count or 0, kill_after)
+        now += LEASE + 6 * clock.SECOND
+    for _ in range(3):  # nobody is killed any more
+        run(settings, now, "deliver", "calm", 0, None)
+        now += LEASE + 6 * clock.SECOND
+    engine = make_engine(settings)
+    with reading(engine) as connection:
+        waiting = connection.scalar(sa.select(sa.func.count()).where(t.delivery.c.state != "delivered"))
+    engine.dispose()
+    print(json.dumps({"kills": kills, "waiting": waiting}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""SIGKILL between the decision, the sending and the record: no alert is lost, none gets a second id."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from monitor import clock
+from monitor.settings import Settings
+from monitor.store import outbox
+from monitor.store import tables as t
+from monitor.store.session import reading, writing
+from tests.alerts.receivers import Receiver, make_channel, make_model
+
+MESSAGES = 24
+ROOT = Path(__file__).parents[2]
+
+
+def _supervise(settings: Settings, rounds: list[tuple[str, str, int | None]]) -> dict[str, int]:
+    command = [sys.executable, "-m", "tests.alerts.crashes", settings.url, json.dumps(rounds)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    result: dict[str, int] = json.loads(done.stdout)
+    return result
+
+
+def _fill(engine: Engine, receiver: Receiver) -> set[str]:
+    start = clock.now() - MESSAGES
+    with writing(engine) as connection:
+        channel = make_channel(connection, receiver.url)
+        return {
+            outbox.add(connection, channel, "channel.test", None, json.dumps({"n": n}), start + n)
+            for n in range(MESSAGES)
+        }
+
+
+def test_killed_around_the_decision_the_sending_and_the_record_nothing_is_lost_and_nothing_gets_a_second_id(
+    settings: Settings, engine: Engine, receiver: Callable[..., Receiver]
+) -> None:
+    one = receiver()
+    ids = _fill(engine, one)
+    with writing(engine) as connection:
+        make_model(connection)
+    engine.dispose()
+    decisions = [("decide", mode, None) for mode in ("before", "before", "after", "calm")]
+    sendings = [("deliver", mode, count) for count in (1, 3) for mode in ("before", "after")]
+    result = _supervise(settings, [*decisions, *sendings, *[("deliver", "random", None)] * 6])
+    assert result["kills"] >= 11 and result["waiting"] == 0
+    with reading(engine) as connection:
+        for table in (t.alert, t.alert_event):
+            assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 1
+        (alarm,) = connection.scalars(sa.select(t.delivery.c.id).where(t.delivery.c.type == "alert.firing"))
+    counts = Counter(one.ids)
+    assert set(counts) == ids | {alarm}
+    assert len({(headers["webhook-id"], body) for headers, body, _ in one.requests}) == MESSAGES + 1
+    assert max(counts.values()) > 1  # killed after sending, it was sent again: at least once, under one id
+
+
+def test_a_deliverer_that_records_before_it_sends_would_lose_messages(
+    sqlite_settings: Settings, sqlite_engine: Engine, receiver: Callable[..., Receiver]
+) -> None:
+    """The control: the same harness notices the loss."""
+    one = receiver()
+    ids = _fill(sqlite_engine, one)
+    sqlite_engine.dispose()
+    result = _supervise(sqlite_settings, [("deliver", "mark first", 2)])
+    assert result == {"kills": 1, "waiting": 0} and set(one.ids) < ids

@@ -1,0 +1,186 @@
+"""Channels through the API, with a real receiver at the other end."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from fastapi.testclient import TestClient
+from sqlalchemy.engine import Engine
+from standardwebhooks import Webhook
+
+from monitor import clock
+from monitor.alerts.deliver import deliver_due
+from monitor.settings import Settings
+from monitor.store import channels
+from monitor.store import tables as t
+from monitor.store.session import writing
+from tests.alerts.receivers import NOW, SECRET, Receiver
+
+Headers = dict[str, str]
+URL = "https://hooks.example.org/services/T000/token"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    one = Receiver()
+    yield one
+    one.close()
+
+
+def _make(client: TestClient, admin: Headers, **more: Any) -> dict[str, Any]:
+    answer = client.post("/v1/channels", headers=admin, json={"kind": "webhook", "name": "pager", "url": URL, **more})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def test_the_secret_is_shown_once_and_the_url_only_by_its_host(
+    client: TestClient, admin: Headers, reader: Headers
+) -> None:
+    made = _make(client, admin)
+    assert made["secret"].startswith("whsec_") and made["url"] == "https://hooks.example.org/…"
+    later = [
+        client.get(f"/v1/channels/{made['id']}", headers=reader),
+        client.get("/v1/channels", headers=reader),
+        client.get(f"/v1/channels/{made['id']}/deliveries", headers=reader),
+    ]
+    for answer in later:
+        assert answer.status_code == 200
+        assert made["secret"] not in answer.text and "token" not in answer.text and "secret" not in answer.json()
+    assert later[1].json()["items"] == [later[0].json()] and later[1].json()["next_cursor"] is None
+
+
+def test_a_secret_of_ones_own_and_matchers_are_kept(client: TestClient, admin: Headers) -> None:
+    match = [{"name": "model", "value": "churn.*", "isRegex": True}]
+    made = _make(client, admin, secret=SECRET, match=match)
+    assert made["secret"] == SECRET and made["match"] == [{**match[0], "isEqual": True}]
+
+
+def test_a_test_message_takes_the_way_of_alerts(
+    client: TestClient, admin: Headers, receiver: Receiver, sqlite_engine: Engine, sqlite_settings: Settings
+) -> None:
+    made = _make(client, admin, url=receiver.url)
+    sent = client.post(f"/v1/channels/{made['id']}/test", headers=admin)
+    assert sent.status_code == 202 and sent.json()["state"] == "pending" and sent.json()["type"] == "channel.test"
+    assert deliver_due(sqlite_engine, sqlite_settings, clock.now(), patience=10) == 1
+    headers, body, _ = receiver.requests[0]
+    message = Webhook(made["secret"]).verify(body, headers)
+    assert message["type"] == "channel.test" and message["data"]["causes"] == []
+    assert headers["webhook-id"] == sent.json()["id"]
+    (logged,) = client.get(f"/v1/channels/{made['id']}/deliveries", headers=admin).json()["items"]
+    assert logged["state"] == "delivered" and logged["delivered_at"] and logged["next_attempt_at"] is None
+    assert [attempt["status_code"] for attempt in logged["attempts"]] == [204]
+
+    again = client.post(f"/v1/channels/{made['id']}/deliveries/{logged['id']}/replay", headers=admin)
+    assert again.status_code == 202 and again.json()["state"] == "pending" and again.json()["delivered_at"] is None
+    assert deliver_due(sqlite_engine, sqlite_settings, clock.now(), patience=10) == 1
+    assert receiver.ids == [logged["id"]] * 2 and receiver.requests[1][1] == body
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"kind": "slack"}, "kind"),
+        ({"kind": None}, "kind"),
+        ({"kind": ["webhook"]}, "kind"),
+        ({"name": ""}, "name"),
+        ({"name": "n" * 257}, "name"),
+        ({"name": 7}, "name"),
+        ({"url": None}, "url"),
+        ({"url": "ftp://example.org/secret"}, "url"),
+        ({"url": "https://user:secret@example.org/"}, "url"),
+        ({"url": "http://10.0.0.1/secret"}, "url"),
+        ({"url": "http://[::ffff:10.0.0.1]/secret"}, "url"),
+        ({"url": "http://169.254.169.254/latest/meta-data/secret"}, "url"),
+        ({"url": "https://1.1.1.1:6379/secret"}, "url"),
+        ({"secret": "secret"}, "secret"),
+        ({"secret": 1}, "secret"),
+        ({"match": {}}, "match"),
+        ({"match": [{"name": "model", "value": "(", "isRegex": True}]}, "match[0].value"),
+        ({"colour": "secret"}, "colour"),
+    ],
+)
+def test_a_channel_that_cannot_work_is_refused_by_its_field(
+    client: TestClient, admin: Headers, change: dict[str, Any], field: str
+) -> None:
+    body = {"kind": "webhook", "name": "pager", "url": URL, **change}
+    answer = client.post("/v1/channels", headers=admin, json=body)
+    assert answer.status_code == 422 and [error["field"] for error in answer.json()["errors"]] == [field]
+    assert "secret" not in answer.text.replace('"field":"secret"', "").replace("secret: must", "")
+    assert client.get("/v1/channels", headers=admin).json()["items"] == []
+
+
+def test_every_wrong_field_is_named_at_once_and_the_kinds_are_listed(client: TestClient, admin: Headers) -> None:
+    answer = client.post("/v1/channels", headers=admin, json={"kind": "fax", "match": 1})
+    assert [error["field"] for error in answer.json()["errors"]] == ["kind", "name", "url", "match"]
+    assert "webhook" in answer.json()["errors"][0]["detail"]
+    assert client.post("/v1/channels", headers=admin, content=b"kind=webhook").status_code == 415
+
+
+def test_a_name_is_taken_once(client: TestClient, admin: Headers) -> None:
+    _make(client, admin)
+    body = {"kind": "webhook", "name": "pager", "url": URL}
+    assert client.post("/v1/channels", headers=admin, json=body).status_code == 409
+    _make(client, admin, name="another")
+
+
+def test_a_deleted_channel_is_gone_with_its_log(client: TestClient, admin: Headers, sqlite_engine: Engine) -> None:
+    made = _make(client, admin)
+    client.post(f"/v1/channels/{made['id']}/test", headers=admin)
+    assert client.delete(f"/v1/channels/{made['id']}", headers=admin).status_code == 204
+    for path in ("", "/deliveries"):
+        assert client.get(f"/v1/channels/{made['id']}{path}", headers=admin).status_code == 404
+    with sqlite_engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(t.delivery)) == 0
+
+
+def test_a_channel_that_was_switched_off_says_why_and_sends_nothing(
+    client: TestClient, admin: Headers, sqlite_engine: Engine
+) -> None:
+    made = _make(client, admin)
+    first = client.post(f"/v1/channels/{made['id']}/test", headers=admin).json()
+    with writing(sqlite_engine) as connection:
+        channels.disable_channel(connection, made["id"], NOW, "hooks.example.org answered 410 Gone")
+    shown = client.get(f"/v1/channels/{made['id']}", headers=admin).json()
+    assert shown["disabled_at"] == clock.render(NOW) and "410" in shown["disabled_reason"]
+    for path in ("test", f"deliveries/{first['id']}/replay"):
+        assert client.post(f"/v1/channels/{made['id']}/{path}", headers=admin).status_code == 409
+
+
+def test_pages_of_channels_and_deliveries_follow_their_cursors(client: TestClient, admin: Headers) -> None:
+    ids = [_make(client, admin, name=f"c{n}")["id"] for n in range(3)]
+    sent = [client.post(f"/v1/channels/{ids[0]}/test", headers=admin).json()["id"] for _ in range(3)]
+    for path, expected in (("/v1/channels", ids), (f"/v1/channels/{ids[0]}/deliveries", sent[::-1])):
+        first = client.get(f"{path}?limit=2", headers=admin).json()
+        second = client.get(f"{path}?limit=2&cursor={first['next_cursor']}", headers=admin).json()
+        assert [item["id"] for item in first["items"] + second["items"]] == expected
+        assert second["next_cursor"] is None
+
+
+def test_channels_of_other_projects_do_not_exist(
+    client: TestClient, admin: Headers, make_key: Callable[..., str], sqlite_engine: Engine
+) -> None:
+    made, own = _make(client, admin), _make(client, admin, name="own")
+    sent = client.post(f"/v1/channels/{made['id']}/test", headers=admin).json()["id"]
+    with writing(sqlite_engine) as connection:
+        connection.execute(sa.insert(t.project).values(id=2, name="other", created_at=NOW))
+    stranger = {"Authorization": f"Bearer {make_key('admin', 2)}"}
+    path = f"/v1/channels/{made['id']}"
+    assert client.get("/v1/channels", headers=stranger).json()["items"] == []
+    answers = [
+        client.get(path, headers=stranger),
+        client.delete(path, headers=stranger),
+        client.post(f"{path}/test", headers=stranger),
+        client.get(f"{path}/deliveries", headers=stranger),
+        client.post(f"{path}/deliveries/{sent}/replay", headers=stranger),
+        client.post(f"/v1/channels/{own['id']}/deliveries/{sent}/replay", headers=admin),  # not of this channel
+    ]
+    assert [answer.status_code for answer in answers] == [404] * 6
+    _make(client, stranger)  # a name is taken in its own project alone
+
+
+def test_a_key_that_may_only_read_makes_no_channel(client: TestClient, reader: Headers) -> None:
+    body = {"kind": "webhook", "name": "pager", "url": URL}
+    assert client.post("/v1/channels", headers=reader, json=body).status_code == 403
+    assert client.get("/v1/channels").status_code == 401
