@@ -5,12 +5,13 @@ Of the outcomes of one id the one with the latest `observed_at` holds; of two at
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from monitor.store.blocks import IN_LIMIT, key_in
+from monitor.store.blocks import IN_LIMIT
 from monitor.store.session import is_sqlite
 from monitor.store.tables import outcome
 
@@ -21,7 +22,7 @@ class Held:
 
     actual: str
     observed_at: int
-    observed_given: bool
+    observed_given: int  # 1 when the sender gave it
     known_at: int
     arrived_at: int
     position: int
@@ -59,24 +60,29 @@ def history(
     """Every outcome of these keys, in order of position; keys without one are absent."""
     found: dict[bytes, list[Held]] = {}
     for at in range(0, len(keys), IN_LIMIT):
-        query = sa.select(
-            outcome.c.key,
-            outcome.c.actual,
-            outcome.c.observed_at,
-            outcome.c.observed_given,
-            outcome.c.known_at,
-            outcome.c.arrived_at,
-            outcome.c.position,
-        ).where(outcome.c.model_id == model_id, key_in(connection, outcome.c.key, keys[at : at + IN_LIMIT]))
-        if below_position is not None:
-            query = query.where(outcome.c.position < below_position)
-        for key, actual, observed_at, given, known_at, arrived_at, position in connection.execute(query):
-            found.setdefault(bytes(key), []).append(
-                Held(actual, observed_at, bool(given), known_at, arrived_at, position)
-            )
-    for held in found.values():
-        held.sort(key=lambda one: one.position)
+        for key, *rest in _select(connection, model_id, keys[at : at + IN_LIMIT]):
+            one = Held(*rest)
+            if below_position is None or one.position < below_position:
+                found.setdefault(bytes(key), []).append(one)
+    for listed in found.values():
+        listed.sort(key=lambda one: one.position)
     return found
+
+
+def _select(connection: Connection, model_id: int, keys: Sequence[bytes]) -> list[tuple[Any, ...]]:
+    """The outcomes of these keys as tuples.
+
+    Without statistics SQLite takes a model for ten rows and would read all of its outcomes: so the index is named.
+    """
+    names = "key, actual, observed_at, observed_given, known_at, arrived_at, position"
+    if is_sqlite(connection):
+        marks = ",".join("?" * len(keys))
+        query = (
+            f"SELECT {names} FROM outcome INDEXED BY ix_outcome_model_id_key WHERE model_id = ? AND key IN ({marks})"
+        )
+        return list(connection.exec_driver_sql(query, (model_id, *keys)))
+    query = f"SELECT {names} FROM outcome WHERE model_id = %s AND key = ANY(%s)"
+    return list(connection.exec_driver_sql(query, (model_id, list(keys))))
 
 
 def held_outcomes(

@@ -1,0 +1,45 @@
+"""The headers that every answer carries: what a browser may do with it, and that data is not kept in caches."""
+
+from starlette.types import Message, Send
+
+CSP = (
+    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+_ALWAYS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+]
+
+
+def may_be_framed(path: str) -> bool:
+    """Whether the answer is a report's HTML: the one that sets its own, sandboxed policy."""
+    return path.startswith("/v1/models/") and path.endswith("/html") and "/reports/" in path
+
+
+def guarded(send: Send, path: str, request_id: str, *, https: bool) -> Send:
+    """A `send` that adds the headers to the answer."""
+
+    async def with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            present = {name.lower() for name, _ in headers}
+            own_policy = may_be_framed(path) and b"content-security-policy" in present
+            if not own_policy:
+                headers = [pair for pair in headers if pair[0].lower() != b"content-security-policy"]
+                headers += [(b"content-security-policy", CSP.encode()), (b"x-frame-options", b"DENY")]
+            headers += _ALWAYS
+            if not path.startswith("/static/"):
+                headers = [pair for pair in headers if pair[0].lower() != b"cache-control"]
+                headers.append((b"cache-control", b"no-store"))
+            if https:
+                headers.append((b"strict-transport-security", b"max-age=31536000"))
+            headers.append((b"x-request-id", request_id.encode()))
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return with_headers

@@ -1,0 +1,140 @@
+"""Every error leaves as RFC 9457 `application/problem+json`, and never repeats what the client sent."""
+
+import secrets
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy import exc as database
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from monitor import log
+from monitor.errors import Invalid, NotAllowed, NotFound, Overloaded, Problem, SetupError, TooLarge, Unauthorized
+
+TYPE = "application/problem+json"
+RETRY_AFTER = 2  # seconds
+
+_log = log.get(__name__)
+_GONE = (database.OperationalError, database.InterfaceError, database.TimeoutError, database.DisconnectionError)
+_KNOWN: dict[int, type[Problem]] = {404: NotFound, 405: NotAllowed, 413: TooLarge}
+_DETAILS = {
+    404: "there is nothing at this address: /openapi.json lists the routes",
+    405: "this address does not know that method",
+    413: "the body is larger than KEEPWATCH_MAX_BODY_MB allows",
+}
+
+
+def render(problem: Problem, **more: Any) -> tuple[int, bytes, dict[str, str]]:
+    """Status, body and headers of a problem."""
+    content: dict[str, Any] = {
+        "type": "about:blank",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        **more,
+    }
+    if problem.errors:
+        content["errors"] = problem.errors
+    headers = {"content-type": TYPE}
+    retry_after = problem.retry_after
+    if problem.status in (429, 503):
+        retry_after = retry_after or RETRY_AFTER
+    if retry_after is not None:
+        headers["retry-after"] = str(retry_after)
+    if problem.status == 401:
+        headers["www-authenticate"] = 'Bearer realm="keepwatch"'
+    return problem.status, orjson.dumps(content), headers
+
+
+def answer(problem: Problem, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
+    """A problem as a response."""
+    status, body, own = render(problem, **more)
+    return Response(body, status, {**own, **(headers or {})})
+
+
+def translate(error: Exception) -> Problem:
+    """The problem that an exception is to the client; anything unforeseen is a 500 without details."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return _of_status(error.status_code)
+    if isinstance(error, _GONE) or (isinstance(error, database.DBAPIError) and error.connection_invalidated):
+        return Overloaded("the database does not answer: try again", retry_after=RETRY_AFTER)
+    if isinstance(error, SetupError):
+        return Overloaded("the installation is not ready: its log says why", retry_after=RETRY_AFTER)
+    return Problem("an unforeseen error; the log of the server has it under this id")
+
+
+def _of_status(status: int) -> Problem:
+    kind = _KNOWN.get(status, Problem)
+    problem = kind(_DETAILS.get(status, "the request could not be read" if status < 500 else "try again later"))
+    if kind is Problem:
+        problem.status = status
+        problem.title = HTTPStatus(status).phrase
+    return problem
+
+
+def _invalid(error: RequestValidationError) -> Problem:
+    errors = []
+    for one in error.errors():
+        place = [str(part) for part in one.get("loc", ())]
+        if place[:1] == ["body"] and one.get("type") == "json_invalid":
+            problem = Problem("the body is not JSON")
+            problem.status, problem.title = 400, "The body could not be read"
+            return problem
+        field = ".".join(place[1:] or place)[:100] or "body"
+        errors.append({"field": field, "detail": _reason(one)})
+    first = errors[0] if errors else {"field": "body", "detail": "is not valid"}
+    return Invalid(f"{first['field']}: {first['detail']}", errors=errors[:100])
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """What pydantic found, in words that hold nothing of the input."""
+    kind = str(error.get("type", ""))
+    if kind == "missing":
+        return "is required"
+    if kind == "extra_forbidden":
+        return "is not a field that is known here"
+    limits = {name: value for name, value in (error.get("ctx") or {}).items() if isinstance(value, int | float)}
+    words = kind.replace("_", " ")
+    return f"is not valid ({words}{', ' if limits else ''}{', '.join(f'{n} {v}' for n, v in limits.items())})"
+
+
+async def _handle(request: Request, error: Exception) -> Response:
+    return respond(error, request.scope.get("path", ""), request.method)
+
+
+def respond(error: Exception, path: str, method: str) -> Response:
+    """The answer to an exception; what only we can mend is logged, under the id that the answer carries."""
+    problem = translate(error)
+    headers = getattr(error, "headers", None) if isinstance(error, HTTPException) else None
+    if problem.status == 500:
+        error_id = secrets.token_hex(8)
+        _log.error("request_failed", id=error_id, method=method, path=path, exc_info=error)
+        return answer(problem, id=error_id)
+    if isinstance(error, database.SQLAlchemyError | SetupError):
+        _log.error("request_refused", method=method, path=path, reason=type(error).__name__, error=_first_line(error))
+    return answer(problem, headers)
+
+
+def _first_line(error: Exception) -> str:
+    """What the database said, without the statement and its values."""
+    origin = getattr(error, "orig", None) or error
+    return str(origin).split("\n", 1)[0][:200]
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception of the app's routes with a problem."""
+    for kind in (Problem, HTTPException, RequestValidationError, database.SQLAlchemyError, SetupError):
+        app.add_exception_handler(kind, _handle)
+
+
+def unauthorized() -> Response:
+    return answer(Unauthorized("send a key: Authorization: Bearer kw_…"))

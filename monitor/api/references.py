@@ -1,0 +1,129 @@
+"""References: what a model's rows looked like when all was well."""
+
+from typing import Annotated, Any
+
+import orjson
+import pyarrow as pa
+from fastapi import APIRouter, Query, Request
+from sqlalchemy.engine import Engine
+from starlette.concurrency import run_in_threadpool
+
+from monitor import clock
+from monitor.api.deps import Ctx
+from monitor.errors import Invalid
+from monitor.evaluate import references
+from monitor.ingest.decode import check_content_type, decode_predictions
+from monitor.ingest.draft import Rejection
+from monitor.ingest.validate import Times, validate_predictions
+from monitor.store import catalog
+from monitor.store.catalog import Model
+from monitor.store.model_config import NAME
+from monitor.store.quarantine import quarantine_rows
+from monitor.store.session import reading, writing
+
+router = APIRouter(tags=["references"])
+
+_STRETCH_BYTES = 1024  # a body that names a stretch is short
+_FOREVER = 1 << 62
+_SHOWN = 1000
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "description": "prediction rows that may carry `actual`, as {rows: […]} or {columns: {…}}; or "
+                    "{from, to}: that stretch of the log",
+                },
+                "examples": {
+                    "stretch": {"value": {"from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}},
+                    "rows": {
+                        "value": {
+                            "rows": [
+                                {"timestamp": "2026-01-01T08:00:00Z", "features": {"x": 1.5}, "score": 0.8, "actual": 1}
+                            ]
+                        }
+                    },
+                },
+            }
+        },
+    }
+}
+
+
+@router.put("/v1/models/{model}/reference", openapi_extra=_BODY, summary="Set a reference")
+async def put_reference(
+    ctx: Ctx,
+    request: Request,
+    model: str,
+    version: Annotated[str | None, Query(max_length=128, description="default: every version without its own")] = None,
+) -> dict[str, Any]:
+    """Make a reference under the next number. References are immutable; the newest one holds."""
+    check_content_type(request.headers.get("content-type"), request.headers.get("content-encoding"))
+    body = await request.body()
+    if version is not None and NAME.fullmatch(version) is None:
+        raise Invalid.field("version", "is no name of a version")
+    return await run_in_threadpool(_put, ctx.engine, ctx.principal.project_id, model, version, body)
+
+
+def _put(engine: Engine, project_id: int, name: str, version: str | None, body: bytes) -> dict[str, Any]:
+    now = clock.now()
+    with reading(engine) as connection:
+        model = catalog.get_model(connection, project_id, name)
+    stretch = _stretch(body)
+    if stretch is not None:
+        return references.put_reference(engine, model, None, *stretch, version, now)
+    table, rejected = reference_table(body, model, now)
+    if rejected:
+        with writing(engine) as connection:
+            quarantine_rows(connection, project_id, model.id, "reference", rejected, now)
+    if not table.num_rows:
+        raise Invalid(
+            "no row of this reference can be used",
+            errors=[{"field": f"rows[{one.index}]", "detail": one.message} for one in rejected[:100]],
+        )
+    made = references.put_reference(engine, model, table, None, None, version, now)
+    shown = [one.shown() for one in rejected[:_SHOWN]]
+    return {**made, "accepted": table.num_rows, "rejected": shown, "rejected_count": len(rejected)}
+
+
+def _stretch(body: bytes) -> tuple[int, int] | None:
+    """(from, to) of a body that names a stretch; None for a body of rows."""
+    if len(body) > _STRETCH_BYTES:
+        return None
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None  # the decoder of rows says what is wrong with it
+    if not isinstance(given, dict) or not given or not set(given) <= {"from", "to"}:
+        return None
+    return _time(given, "from"), _time(given, "to")
+
+
+def _time(given: dict[str, Any], field: str) -> int:
+    value = given.get(field)
+    try:
+        return clock.parse(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise Invalid.field(field, str(error)) from None
+
+
+def reference_table(body: bytes, model: Model, now: int) -> tuple[pa.RecordBatch, list[Rejection]]:
+    """The rows of a reference's body, with `actual` where outcomes are given, and those that cannot be used.
+
+    Any age is welcome; a row without a timestamp gets the time of its arrival.
+    """
+    draft = decode_predictions(body, model, with_actual=True)
+    times = Times(arrival=now, model_now=now, events_clock=False, oldest=_FOREVER)
+    found = validate_predictions(draft, model, times)
+    return found.batch, found.rejected
+
+
+@router.get("/v1/models/{model}/reference", summary="The references of a model")
+def list_references(ctx: Ctx, model: str) -> dict[str, Any]:
+    """Oldest first; of those for the same version the last one holds."""
+    with reading(ctx.engine) as connection:
+        found = catalog.get_model(connection, ctx.principal.project_id, model)
+        return {"items": references.reference_list(connection, found), "next_cursor": None}

@@ -1,0 +1,114 @@
+"""Evidently reports of any stretch: asked for, computed in the background, read as HTML in a sandbox."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from monitor import clock
+from monitor.api.deps import Ctx, Cursor, JsonObject, Limit
+from monitor.errors import Conflict, Invalid, QuotaExceeded
+from monitor.store import catalog, reports
+from monitor.store.body import printable
+from monitor.store.session import reading, writing
+
+router = APIRouter(tags=["reports"])
+
+WAITING = 5  # reports of one model that are not finished
+# Foreign HTML: its scripts run in an origin of their own, reach no network, and see no cookie.
+SANDBOX = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+)
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["from", "to"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "from": {"type": "string", "format": "date-time"},
+                        "to": {"type": "string", "format": "date-time"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+def show(model: str, report: reports.Report) -> dict[str, Any]:
+    """A report as the API shows it."""
+    url = f"/v1/models/{model}/reports/{report.id}"
+    return {
+        "id": report.id,
+        "from": clock.render(report.from_at),
+        "to": clock.render(report.to_at),
+        "state": report.state,
+        "progress": report.progress,
+        "error": report.error,
+        "rows": report.rows,
+        "created_at": clock.render(report.created_at),
+        "finished_at": None if report.finished_at is None else clock.render(report.finished_at),
+        "url": url,
+        "html_url": f"{url}/html" if report.state == "done" else None,
+    }
+
+
+@router.post("/v1/models/{model}/reports", status_code=202, openapi_extra=_BODY)
+def ask_for_report(ctx: Ctx, response: Response, model: str, body: JsonObject) -> dict[str, Any]:
+    """Ask for a report of from <= timestamp < to; 202 and where to ask for it again."""
+    from_at, to_at = (_instant(body, name) for name in ("from", "to"))
+    if body:
+        raise Invalid.field(printable(next(iter(body))), "is not a field that is known here")
+    if to_at <= from_at:
+        raise Invalid.field("to", "must be later than `from`")
+    with writing(ctx.engine) as connection:
+        found = catalog.get_model(connection, ctx.principal.project_id, model)
+        if reports.count_waiting(connection, found.id) >= WAITING:
+            raise QuotaExceeded(f"{WAITING} reports of this model are not finished yet", retry_after=30)
+        made = reports.create_report(connection, found.project_id, found.id, from_at, to_at, clock.now())
+    shown = show(found.name, made)
+    response.headers["location"] = shown["url"]
+    return shown
+
+
+@router.get("/v1/models/{model}/reports")
+def list_reports(ctx: Ctx, model: str, limit: Limit = 50, cursor: Cursor = None) -> dict[str, Any]:
+    """The reports of a model, newest first."""
+    with reading(ctx.engine) as connection:
+        found = catalog.get_model(connection, ctx.principal.project_id, model)
+        listed = reports.list_reports(connection, found.id, limit + 1, cursor)
+    shown = [show(found.name, one) for one in listed[:limit]]
+    return {"items": shown, "next_cursor": shown[-1]["id"] if len(listed) > limit else None}
+
+
+@router.get("/v1/models/{model}/reports/{report_id}")
+def get_report(ctx: Ctx, model: str, report_id: str) -> dict[str, Any]:
+    """How far a report is: pending, running, done or failed, with the reason."""
+    with reading(ctx.engine) as connection:
+        found = catalog.get_model(connection, ctx.principal.project_id, model)
+        return show(found.name, reports.get_report(connection, found.id, report_id))
+
+
+@router.get("/v1/models/{model}/reports/{report_id}/html", response_class=Response)
+def get_report_html(ctx: Ctx, model: str, report_id: str) -> Response:
+    """The page of a report that is done; 409 before, and when it failed."""
+    with reading(ctx.engine) as connection:
+        found = catalog.get_model(connection, ctx.principal.project_id, model)
+        report = reports.get_report(connection, found.id, report_id)
+        page = reports.read_html(connection, found.id, report_id)
+    if page is None:
+        raise Conflict("the report failed" if report.state == "failed" else "the report is not done yet")
+    return Response(page, media_type="text/html; charset=utf-8", headers={"content-security-policy": SANDBOX})
+
+
+def _instant(body: dict[str, Any], name: str) -> int:
+    value = body.pop(name, None)
+    try:
+        return clock.parse(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise Invalid.field(name, str(error)) from None

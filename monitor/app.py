@@ -1,0 +1,96 @@
+"""The web half, put together: one gate in front, the routers of every noun, the pages, one writer behind."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol
+
+from fastapi import APIRouter, FastAPI
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from dashboards import routes as dashboards
+from monitor.api import (
+    alerts,
+    channels,
+    docs,
+    health,
+    ingest,
+    models,
+    predictions,
+    problems,
+    references,
+    reports,
+    series,
+)
+from monitor.api.auth import KeyRing
+from monitor.api.gate import Gate
+from monitor.settings import Settings
+from monitor.telemetry import own_version
+
+ROUTERS: tuple[APIRouter, ...] = (
+    ingest.router,  # first: it is asked the most
+    health.router,
+    docs.router,
+    models.router,
+    predictions.router,
+    alerts.router,
+    channels.router,
+    references.router,
+    series.router,
+    reports.router,
+    dashboards.router,
+)
+
+
+class WriterLike(Protocol):
+    """What the ingest routes hand their rows to."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def create_app(
+    settings: Settings, engine: Engine, writer: WriterLike | None = None, *, hosts: Iterable[str] = ()
+) -> FastAPI:
+    """The application.
+
+    Args:
+        settings: as `settings.load()` gives them.
+        engine: of a migrated database.
+        writer: the ingest queue; started and stopped with the application.
+        hosts: names under which people may reach it, beside localhost, addresses and the one of the public URL.
+    """
+    ring = KeyRing(engine)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if writer is not None:
+            writer.start()
+        try:
+            yield
+        finally:
+            app.state.draining = True
+            if writer is not None:
+                await run_in_threadpool(writer.stop)
+            with suppress(SQLAlchemyError):
+                await run_in_threadpool(ring.flush)
+
+    app = FastAPI(
+        title="Keepwatch",
+        summary="Production model monitoring",
+        version=own_version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
+    )
+    state = app.state
+    state.settings, state.engine, state.writer, state.ring = settings, engine, writer, ring
+    state.readiness, state.draining = health.Readiness(engine), False
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Gate, ring=ring, settings=settings, hosts=tuple(hosts))
+    return app

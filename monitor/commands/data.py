@@ -1,0 +1,138 @@
+"""Commands about models' data: evaluate, import."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy.engine import Engine
+
+from monitor import clock, log, settings
+from monitor.commands.access import Json, Project, opened
+from monitor.commands.console import Advance, progress, say, say_json
+from monitor.errors import SetupError
+from monitor.settings import Settings
+
+KINDS = ("predictions", "outcomes", "reference")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(evaluate)
+    app.command("import")(import_)
+
+
+def evaluate(
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    until: Annotated[str | None, typer.Option(help="Up to this time (RFC 3339); default: now.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only the models of this project.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compute every window that is due, send what it raises, and exit."""
+    from monitor import jobs
+    from monitor.alerts.deliver import deliver_due
+
+    log.setup("WARNING")
+    now = clock.now() if until is None else _moment("--until", until)
+    found = settings.load()
+    with opened() as engine:
+        chosen = _chosen(engine, model, project)
+        results: list[dict[str, Any]] = []
+        with progress("evaluating", quiet=as_json) as advance:
+            for done, (model_id, name) in enumerate(chosen):
+                advance(done, len(chosen))
+                results.append({"model": name, **asdict(jobs.evaluate_fully(engine, found, model_id, now))})
+            advance(len(chosen), len(chosen))
+        sent = deliver_due(engine, found, clock.now())
+    if as_json:
+        say_json({"until": clock.render(now), "models": results, "deliveries": sent})
+        return
+    for result in results:
+        say("{model}: {rows} rows, {outcomes} outcomes, {evaluated} windows gave their evidence".format(**result))
+        if not result["complete"]:
+            say(f"{result['model']}: another evaluator is at it; run it again for what is left")
+    say(f"{len(results)} models evaluated up to {clock.render(now)}")
+
+
+def _chosen(engine: Engine, model: str | None, project: str | None) -> list[tuple[int, str]]:
+    """(number, name) of the models to evaluate."""
+    from monitor.store import catalog, keys
+    from monitor.store.session import reading
+
+    with reading(engine) as connection:
+        if model is not None:
+            one = catalog.get_model(connection, keys.project_id_of(connection, project or "default"), model)
+            return [(one.id, one.name)]
+        only = None if project is None else keys.project_id_of(connection, project)
+        models = [catalog.get_model_by_id(connection, number) for number in catalog.model_ids(connection, only)]
+        return [(one.id, one.name) for one in models]
+
+
+def _moment(option: str, text: str) -> int:
+    try:
+        return clock.parse(text)
+    except ValueError as error:
+        raise SetupError(f"{option}: {error}") from None
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(help="The file to load.")],
+    model: Annotated[str, typer.Option(help="The model that the rows belong to.")],
+    kind: Annotated[str, typer.Option(help="predictions, outcomes or reference.")],
+    file_format: Annotated[str, typer.Option("--format", help="auto, csv or parquet.")] = "auto",
+    history: Annotated[
+        bool, typer.Option("--history", help="Rows were known at their own time, not when they arrive.")
+    ] = False,
+    project: Project = "default",
+    as_json: Json = False,
+) -> None:
+    """Load a file of predictions, outcomes or reference rows."""
+    from monitor.ingest.files import import_file
+    from monitor.store import keys
+    from monitor.store.session import reading
+
+    log.setup("WARNING")
+    if kind not in KINDS:
+        raise SetupError("--kind is one of " + ", ".join(KINDS))
+    found = settings.load()
+    with opened() as engine:
+        with reading(engine) as connection:
+            project_id = keys.project_id_of(connection, project)
+        with progress(file.name, quiet=as_json) as advance:
+            load: Callable[..., dict[str, Any]] = _import_reference if kind == "reference" else import_file
+            result = load(engine, found, project_id, model, file, kind, file_format, history, advance)
+    if as_json:
+        say_json(result)
+        return
+    for name, value in result.items():
+        if isinstance(value, int | str):
+            say(f"{name.replace('_', ' ')}: {value}")
+    for one in result.get("rejected", [])[:10]:
+        say(f"row {one['index']}: {one['message']}")
+
+
+def _import_reference(
+    engine: Engine,
+    found: Settings,
+    project_id: int,
+    model_name: str,
+    path: Path,
+    _kind: str,
+    file_format: str,
+    _history: bool,
+    advance: Advance,
+) -> dict[str, Any]:
+    from monitor.evaluate.references import put_reference
+    from monitor.ingest.references import reference_from_file
+    from monitor.store import catalog
+    from monitor.store.session import reading
+
+    del found
+    now = clock.now()
+    with reading(engine) as connection:
+        model = catalog.get_model(connection, project_id, model_name)
+    table = reference_from_file(path, file_format, model, now)
+    advance(0, table.num_rows)
+    made = put_reference(engine, model, table, None, None, None, now)
+    advance(table.num_rows, table.num_rows)
+    return made

@@ -1,0 +1,163 @@
+"""The background jobs, all of them: what a worker does at each tick.
+
+Every job asks the database what is due, does it, and may be run again at any time by any number of workers.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from monitor import clock, log, telemetry
+from monitor.alerts import deliver, transition
+from monitor.errors import NotFound
+from monitor.evaluate import run
+from monitor.leadership import Leadership
+from monitor.reports import run_pending_reports
+from monitor.settings import Settings
+from monitor.stats.verdict import Verdict
+from monitor.store import catalog, retention, sessions
+from monitor.store.catalog import Model
+from monitor.store.session import reading, writing
+
+_log = log.get(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds, after a model's evaluation failed
+TURN = 10.0  # seconds that a model with a backlog is worked at before the others have their turn
+MOST_IDLE = 20  # steps without any progress: another evaluator is at the same model
+
+
+def evaluate_model(engine: Engine, settings: Settings, model_id: int, wall_now: int) -> run.Progress:
+    """Evaluate what is due of one model; alerts and their messages are written in the same transaction."""
+
+    def on_verdicts(connection: Connection, model: Model, verdicts: Sequence[Verdict], now: int) -> None:
+        transition.apply(
+            connection, model.project_id, model.id, model.name, verdicts, now, settings.public_url, wall=clock.now()
+        )
+
+    return run.evaluate_model(engine, model_id, wall_now, on_verdicts)
+
+
+def evaluate_fully(
+    engine: Engine, settings: Settings, model_id: int, wall_now: int, enough: Callable[[], bool] = lambda: False
+) -> run.Progress:
+    """Evaluate a model until nothing that was due is left, another evaluator stays ahead, or it is enough."""
+    total, idle = run.Progress(), 0
+    while True:
+        step = evaluate_model(engine, settings, model_id, wall_now)
+        total = run.Progress(
+            rows=total.rows + step.rows,
+            outcomes=total.outcomes + step.outcomes,
+            measured=total.measured + step.measured,
+            evaluated=total.evaluated + step.evaluated,
+            complete=step.complete,
+        )
+        idle = 0 if step.rows or step.outcomes or step.measured or step.evaluated else idle + 1
+        if step.complete or idle >= MOST_IDLE or enough():
+            return total
+
+
+class Jobs:
+    """The jobs of one worker process."""
+
+    def __init__(self, engine: Engine, settings: Settings, leadership: Leadership) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._leadership = leadership
+        self._pauses: dict[int, tuple[float, float]] = {}  # model -> (seconds, until)
+        self.stopping = False
+
+    def evaluate(self) -> None:
+        """Evaluate every model that no other worker is at; one that fails does not stop the others."""
+        for model_id, project_id in self._models():
+            if self.stopping:
+                return
+            if self._pauses.get(model_id, (0.0, 0.0))[1] > clock.monotonic():
+                continue
+            with self._leadership.holding("evaluate", str(model_id), project_id) as ours:
+                if ours:
+                    self._evaluate_one(model_id)
+
+    def _evaluate_one(self, model_id: int) -> None:
+        try:
+            until = clock.monotonic() + TURN
+
+            def enough() -> bool:
+                return self.stopping or clock.monotonic() > until
+
+            _timed("evaluate", lambda: evaluate_fully(self._engine, self._settings, model_id, clock.now(), enough))
+        except NotFound:
+            self._pauses.pop(model_id, None)  # deleted meanwhile
+        except Exception as error:  # one model's failure is its own
+            pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self._pauses.get(model_id, (0.0, 0.0))[0]))
+            self._pauses[model_id] = (pause, clock.monotonic() + pause)
+            _log.error("evaluation_failed", model_id=model_id, again_in_seconds=pause, exc_info=error)
+        else:
+            self._pauses.pop(model_id, None)
+
+    def _models(self) -> list[tuple[int, int]]:
+        with reading(self._engine) as connection:
+            return catalog.model_ids_with_projects(connection)
+
+    def deliver(self) -> None:
+        """Send what is due; deliveries are claimed one by one, so any worker may do it at any time."""
+        self._alone("deliver", lambda: deliver.deliver_due(self._engine, self._settings, clock.now()), shared=True)
+
+    def report(self) -> None:
+        """Compute the reports that were asked for."""
+        self._alone("report", lambda: run_pending_reports(self._engine, self._settings, clock.now()), shared=True)
+
+    def sweep(self) -> None:
+        """Remove what is older than the retention."""
+        self._alone("sweep", lambda: sweep(self._engine, self._settings, clock.now()))
+
+    def _alone(self, job: str, work: Callable[[], object], *, shared: bool = False) -> None:
+        """Run a job that concerns all models: by the leader, or by everybody when its rows are claimed one by one."""
+        if self.stopping:
+            return
+        try:
+            if shared and not self._settings.embedded:
+                _timed(job, work)
+                return
+            with self._leadership.holding(job, "", 1) as ours:
+                if ours:
+                    _timed(job, work)
+        except SQLAlchemyError as error:
+            _log.warning("job_failed", job=job, reason=type(error).__name__)
+        except Exception as error:  # the next tick tries again
+            _log.error("job_failed", job=job, exc_info=error)
+
+
+def _timed(job: str, work: Callable[[], object]) -> None:
+    began = clock.monotonic()
+    result = "failed"
+    try:
+        work()
+        result = "done"
+    finally:
+        telemetry.JOBS.labels(job, result).inc()
+        telemetry.JOB_SECONDS.labels(job).observe(clock.monotonic() - began)
+
+
+def sweep(engine: Engine, settings: Settings, wall: int) -> int:
+    """Remove raw rows, rejected rows and log-ins whose time is over; returns how many raw rows.
+
+    Raw rows live for the retention, counted from the end of the model's label delay, on the model's clock.
+    """
+    removed = 0
+    with writing(engine) as connection:
+        sessions.sweep(connection, wall)
+    with reading(engine) as connection:
+        models = [catalog.get_model_by_id(connection, model_id) for model_id in catalog.model_ids(connection)]
+        clocks = [catalog.model_now(connection, model, wall) for model in models]
+    for model, now in zip(models, clocks, strict=True):
+        before = now - settings.retention_us - model.config.label_delay_us
+        while rows := retention.expire_blocks(engine, model.id, before):
+            removed += rows
+        while retention.expire_outcomes(engine, model.id, before):
+            pass
+        while retention.expire_quarantine(engine, model.id, wall - settings.retention_us):
+            pass
+    if removed:
+        _log.info("rows_expired", rows=removed)
+    return removed

@@ -1,0 +1,135 @@
+"""Running the web half under uvicorn, and with it, under `serve`, a worker in a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy.engine import Engine
+
+from monitor import log
+from monitor.app import create_app
+from monitor.errors import SetupError
+from monitor.ingest.writer import Writer
+from monitor.installation import is_loopback
+from monitor.settings import Settings
+
+DRAIN_SECONDS = 25
+CHILD_SECONDS = 25.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+
+_log = log.get(__name__)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes any that is free.
+
+    Raises:
+        SetupError: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+    except OSError as error:
+        made.close()
+        raise SetupError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port") from None
+    made.set_inheritable(False)
+    return made
+
+
+def base_url(settings: Settings, bound: socket.socket, root_path: str) -> str:
+    """The address that people are told."""
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    host, port = bound.getsockname()[:2]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - read, not bound
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}{root_path}"
+
+
+def run_api(settings: Settings, engine: Engine, bound: socket.socket, host: str, root_path: str) -> None:
+    """Serve until SIGTERM or SIGINT; what is being answered is finished, what waits to be written is written."""
+    hosts = [] if is_loopback(host) else [host, socket.gethostname()]
+    app = create_app(settings, engine, Writer(engine, settings), hosts=hosts)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        root_path=root_path,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    _Server(config, app).run(sockets=[bound])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which ends with exit code 0 when it is asked to end."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._app.state.draining = True
+        super().handle_exit(sig, frame)
+
+
+class WorkerProcess:
+    """`keepwatch worker` as a child: started again when it fails, ended with its parent."""
+
+    def __init__(self) -> None:
+        self._command = [sys.executable, "-m", "monitor.cli", "worker", "--parent", str(os.getpid())]
+        self._over = threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._supervise, name="worker-process", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _supervise(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._over.is_set():
+            # A session of its own: Ctrl-C reaches the parent alone, which then stops the child in order.
+            self._child = subprocess.Popen(  # noqa: S603 - our own command
+                self._command, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+            code = self._child.wait()
+            if self._over.is_set():
+                return
+            _log.error("worker_ended", code=code, again_in_seconds=pause)
+            self._over.wait(pause)
+            pause = min(_LONGEST_PAUSE, 2 * pause)
+
+    def stop(self) -> None:
+        """Ask the worker to finish what it is at, and see that it ends."""
+        self._over.set()
+        child = self._child
+        if child is not None and child.poll() is None:
+            child.terminate()
+            try:
+                child.wait(CHILD_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+        self._thread.join(5)

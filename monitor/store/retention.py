@@ -1,0 +1,129 @@
+"""Removing raw rows whose time is over. Profiles, measurements and alerts stay.
+
+Everything is done in short transactions, a block or a few thousand rows each, so that ingest never waits long.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from monitor.store import tables as t
+from monitor.store.blocks import IN_LIMIT, decode, key_in
+from monitor.store.identity import keys_of
+from monitor.store.session import reading, writing
+
+BLOCKS = 200  # looked up at a time
+OUTCOMES = 20_000
+QUARANTINED = 2_000
+
+
+def expire_blocks(engine: Engine, model_id: int, before: int) -> int:
+    """Remove profiled blocks whose rows are all older than `before`, with their keys and outcomes; returns the rows.
+
+    At most `BLOCKS` blocks: call it again until it returns 0.
+    """
+    block, watermark = t.block, t.watermark
+    query = (
+        sa.select(block.c.first_row)
+        .join(watermark, watermark.c.model_id == block.c.model_id)
+        .where(
+            block.c.model_id == model_id,
+            block.c.min_timestamp < before,
+            block.c.max_timestamp < before,
+            block.c.first_row + block.c.rows <= watermark.c.next_row,
+        )
+        .order_by(block.c.first_row)
+        .limit(BLOCKS)
+    )
+    with reading(engine) as connection:
+        expired = list(connection.scalars(query))
+    removed = 0
+    for first_row in expired:
+        with writing(engine) as connection:
+            removed += _remove_block(connection, model_id, first_row)
+    return removed
+
+
+def _remove_block(connection: Connection, model_id: int, first_row: int) -> int:
+    block, index = t.block, t.prediction_key
+    place = (block.c.model_id == model_id, block.c.first_row == first_row)
+    row = connection.execute(sa.select(block.c.rows, block.c.payload).where(*place)).one_or_none()
+    if row is None:
+        return 0
+    keys = keys_of([one for one in decode(row.payload, ["id"]).column("id").to_pylist() if one is not None])
+    own_rows = index.c.row.between(first_row, first_row + row.rows - 1)
+    for at in range(0, len(keys), IN_LIMIT):
+        part = keys[at : at + IN_LIMIT]
+        named = (index.c.model_id == model_id, key_in(connection, index.c.key, part))
+        connection.execute(sa.delete(index).where(*named, own_rows))
+        kept = {bytes(key) for key in connection.scalars(sa.select(index.c.key).where(*named))}
+        _remove_outcomes(connection, model_id, [key for key in part if key not in kept])
+    connection.execute(sa.delete(block).where(*place))
+    return int(row.rows)
+
+
+def _remove_outcomes(connection: Connection, model_id: int, keys: list[bytes]) -> None:
+    if keys:
+        outcome = t.outcome
+        connection.execute(
+            sa.delete(outcome).where(
+                outcome.c.model_id == model_id,
+                key_in(connection, outcome.c.key, keys),
+                outcome.c.position < _profiled_outcomes(model_id),
+            )
+        )
+
+
+def _profiled_outcomes(model_id: int) -> sa.ScalarSelect[int]:
+    return sa.select(t.watermark.c.next_outcome).where(t.watermark.c.model_id == model_id).scalar_subquery()
+
+
+def expire_outcomes(engine: Engine, model_id: int, before: int) -> int:
+    """Remove outcomes older than `before` that no prediction came to, at most `OUTCOMES`; returns how many."""
+    outcome, index = t.outcome, t.prediction_key
+    joined = sa.exists().where(index.c.model_id == outcome.c.model_id, index.c.key == outcome.c.key)
+    query = (
+        sa.select(outcome.c.position)
+        .where(
+            outcome.c.model_id == model_id,
+            outcome.c.known_at < before,
+            outcome.c.observed_at < before,
+            outcome.c.position < _profiled_outcomes(model_id),
+            ~joined,
+        )
+        .order_by(outcome.c.position)
+        .limit(OUTCOMES)
+    )
+    with reading(engine) as connection:
+        positions = list(connection.scalars(query))
+    for at in range(0, len(positions), IN_LIMIT):
+        with writing(engine) as connection:
+            part = positions[at : at + IN_LIMIT]
+            connection.execute(sa.delete(outcome).where(outcome.c.model_id == model_id, outcome.c.position.in_(part)))
+    return len(positions)
+
+
+def expire_quarantine(engine: Engine, model_id: int, before: int) -> int:
+    """Remove rejected rows that arrived before `before`, at most `QUARANTINED`; what was counted stays counted."""
+    kept, counts = t.quarantine, t.quarantine_count
+    query = (
+        sa.select(kept.c.id, kept.c.code, kept.c.row)
+        .where(kept.c.model_id == model_id, kept.c.arrived_at < before)
+        .order_by(kept.c.id)
+        .limit(QUARANTINED)
+    )
+    with writing(engine) as connection:
+        rows = connection.execute(query).all()
+        freed: dict[str, tuple[int, int]] = {}
+        for row in rows:
+            number, size = freed.get(row.code, (0, 0))
+            freed[row.code] = (number + 1, size + len(row.row))
+        if rows:
+            ids = [row.id for row in rows]
+            connection.execute(sa.delete(kept).where(kept.c.id.in_(ids)))
+        for code, (number, size) in freed.items():
+            connection.execute(
+                sa.update(counts)
+                .where(counts.c.model_id == model_id, counts.c.code == code)
+                .values(kept_rows=counts.c.kept_rows - number, kept_bytes=counts.c.kept_bytes - size)
+            )
+    return len(rows)

@@ -1,0 +1,120 @@
+"""What Keepwatch counts about itself, in Prometheus' form.
+
+Label values are bounded: codes and states are fixed words, and of models the first 200 names are kept, the rest are
+counted as `other`.
+"""
+
+import threading
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+
+MAX_MODELS = 200
+OTHER = "other"
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+ROWS = Counter(
+    "keepwatch_ingested_rows",
+    "Rows of ingest calls by what became of them: accepted, duplicate, revised.",
+    ("kind", "model", "result"),
+    registry=REGISTRY,
+)
+REJECTED = Counter(
+    "keepwatch_rejected_rows", "Rows that were rejected, by reason.", ("kind", "code"), registry=REGISTRY
+)
+REQUESTS = Histogram(
+    "keepwatch_request_duration_seconds",
+    "Time until the last byte of an answer was handed over, by route.",
+    ("method", "route", "status"),
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+JOBS = Counter("keepwatch_job_runs", "Runs of background jobs by how they ended.", ("job", "result"), registry=REGISTRY)
+JOB_SECONDS = Histogram(
+    "keepwatch_job_duration_seconds", "Duration of background jobs.", ("job",), buckets=_SECONDS, registry=REGISTRY
+)
+DELIVERIES = Counter(
+    "keepwatch_delivery_attempts",
+    "Attempts to deliver by channel kind and result.",
+    ("kind", "result"),
+    registry=REGISTRY,
+)
+ALERTS = Gauge("keepwatch_alerts_open", "Alerts that are not resolved.", ("state", "severity"), registry=REGISTRY)
+PENDING = Gauge("keepwatch_deliveries_pending", "Deliveries that wait for their next attempt.", registry=REGISTRY)
+OLDEST = Gauge("keepwatch_delivery_oldest_pending_seconds", "Age of the oldest delivery that waits.", registry=REGISTRY)
+BACKLOG = Gauge(
+    "keepwatch_unprofiled_rows", "Rows that were stored and not yet profiled.", ("model",), registry=REGISTRY
+)
+BUILD = Gauge("keepwatch_build_info", "The version that runs.", ("version",), registry=REGISTRY)
+
+_models: set[str] = set()
+_lock = threading.Lock()
+
+
+def own_version() -> str:
+    """The version of the installed distribution."""
+    try:
+        return version("keepwatch")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+BUILD.labels(own_version()).set(1)
+
+
+def model_label(name: str) -> str:
+    """The label of a model: its name, or `other` once there are many."""
+    if name not in _models:
+        with _lock:
+            if len(_models) >= MAX_MODELS:
+                return OTHER
+            _models.add(name)
+    return name
+
+
+class _Rejected(Protocol):
+    @property
+    def code(self) -> str: ...
+
+
+class _Counts(Protocol):
+    @property
+    def accepted(self) -> int: ...
+
+    @property
+    def duplicates(self) -> int: ...
+
+    @property
+    def revised(self) -> int: ...
+
+    @property
+    def rejected(self) -> Iterable[_Rejected]: ...
+
+
+def count_ingested(model: str, kind: str, answer: _Counts) -> None:
+    """Count the rows of one ingest call by what became of them; `kind` is predictions or outcomes."""
+    label = model_label(model)
+    for result, rows in (("accepted", answer.accepted), ("duplicate", answer.duplicates), ("revised", answer.revised)):
+        if rows:
+            ROWS.labels(kind, label, result).inc(rows)
+    for one in answer.rejected:
+        REJECTED.labels(kind, one.code).inc()
+
+
+def observe_request(method: str, route: object, status: int, seconds: float) -> None:
+    """Time one request; the route is its pattern (`/v1/models/{model}`), never the path with its names."""
+    pattern = getattr(route, "path", None) or "other"
+    known = method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS") else "other"
+    REQUESTS.labels(known, pattern, str(status)).observe(seconds)
+
+
+def exposition(accept: str) -> tuple[bytes, str]:
+    """All metrics and their content type, in the form that the Accept header asks for."""
+    encode, content_type = choose_encoder(accept)
+    return encode(REGISTRY), content_type

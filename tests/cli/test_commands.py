@@ -1,0 +1,259 @@
+"""The command line, command by command."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from monitor import clock, installation, settings
+from monitor.errors import SetupError
+from monitor.settings import Settings
+from monitor.store import catalog, keys
+from monitor.store.session import make_engine, reading, writing
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def put_model(name: str = "m") -> None:
+    engine = make_engine(settings.load())
+    with writing(engine) as connection:
+        catalog.put_model(connection, 1, name, {"task": "binary"}, clock.now(), "test")
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("keys", "list"),
+        ("keys", "create", "--name", "n", "--scope", "read"),
+        ("keys", "revoke", "abcdefgh"),
+        ("login",),
+        ("evaluate",),
+        ("worker",),
+        ("api", "--port", "0"),
+        ("import", "rows.csv", "--model", "m", "--kind", "predictions"),
+    ],
+)
+def test_a_missing_database_is_refused_in_one_line(
+    keepwatch: Run, environment: Path, arguments: tuple[str, ...]
+) -> None:
+    code, out, err = keepwatch(*arguments)
+    assert code == 2 and out == ""
+    assert err.count("\n") == 1 and "does not exist" in err and "keepwatch migrate" in err
+    assert list(environment.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("keys", "create", "--name", "n", "--scope", "root"), "ingest, read, admin"),
+        (("keys", "create", "--name", "", "--scope", "read"), "printable"),
+        (("keys", "create"), "--name"),
+        (("keys", "revoke", "nothing1"), "keepwatch keys list"),
+        (("login", "--scope", "ingest"), "read or admin"),
+        (("login", "--project", "nowhere"), "no project"),
+        (("evaluate", "--model", "absent"), "no model"),
+        (("evaluate", "--until", "yesterday"), "--until"),
+        (("import", "rows.csv", "--model", "m", "--kind", "labels"), "--kind"),
+        (("import", "absent.csv", "--model", "m", "--kind", "outcomes"), "absent.csv"),
+        (("import", "absent.csv", "--model", "absent", "--kind", "outcomes"), "no model"),
+        (("fly",), "fly"),
+        (("serve", "--port", "-1"), "--port"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(keepwatch: Run, arguments: tuple[str, ...], words: str) -> None:
+    keepwatch("migrate")
+    put_model()
+    code, out, err = keepwatch(*arguments)
+    assert code == 2 and out == ""
+    assert err.count("\n") == 1 and words in err and err.startswith("keepwatch: ")
+
+
+def test_an_unforeseen_error_is_one_line_too(keepwatch: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "load", lambda: 1 / 0)
+    monkeypatch.setattr(settings.load, "cache_clear", lambda: None, raising=False)
+    code, _, err = keepwatch("migrate")
+    assert code == 70 and err.count("\n") == 1 and "Traceback" not in err
+
+
+def test_a_setting_that_cannot_be_read_is_named_without_its_value(
+    keepwatch: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEEPWATCH_DATABASE_URL", "mysql://root:c4n4ry@host/db")
+    code, _, err = keepwatch("keys", "list")
+    assert code == 2 and "KEEPWATCH_DATABASE_URL" in err and "c4n4ry" not in err
+
+
+def test_a_database_server_that_is_away_is_one_line_without_the_password(
+    keepwatch: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEEPWATCH_DATABASE_URL", "postgresql://ada:c4n4ry@127.0.0.1:1/none")
+    code, _, err = keepwatch("keys", "list")
+    assert code == 2 and err.count("\n") == 1 and "c4n4ry" not in err
+
+
+def test_migrate_makes_the_database_and_says_so(keepwatch: Run, environment: Path) -> None:
+    assert keepwatch("migrate")[:2] == (0, "The schema is now the one of this version.\n")
+    assert keepwatch("migrate")[:2] == (0, "The schema is the one of this version.\n")
+    assert (environment / "kw.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_keys_are_made_listed_and_revoked(keepwatch: Run) -> None:
+    keepwatch("migrate")
+    code, out, _ = keepwatch("keys", "create", "--name", "pipeline", "--scope", "ingest")
+    assert code == 0 and re.fullmatch(r"kw_[A-Za-z0-9]{8}_[A-Za-z0-9_-]{43}\n", out)
+    key_id, secret = out[3:11], out[12:].strip()
+    code, listed, _ = keepwatch("keys", "list", "--json")
+    (shown,) = json.loads(listed)["keys"]
+    assert shown["id"] == key_id and shown["scope"] == "ingest" and shown["revoked_at"] is None
+    assert secret not in listed and secret not in keepwatch("keys", "list")[1]
+    assert keepwatch("keys", "revoke", key_id)[0] == 0
+    assert json.loads(keepwatch("keys", "list", "--json")[1])["keys"][0]["revoked_at"] is not None
+
+
+def test_a_key_of_a_new_project_makes_the_project(keepwatch: Run) -> None:
+    keepwatch("migrate")
+    made = json.loads(keepwatch("keys", "create", "--name", "n", "--scope", "read", "--project", "risk", "--json")[1])
+    assert made["project"] == "risk" and made["key"].startswith("kw_")
+    assert json.loads(keepwatch("keys", "list", "--json")[1])["keys"][0]["project"] == 2
+
+
+def test_the_secret_of_a_key_is_not_in_the_database(keepwatch: Run, environment: Path) -> None:
+    keepwatch("migrate")
+    secret = keepwatch("keys", "create", "--name", "n", "--scope", "admin")[1].strip()[12:]
+    content = b"".join(path.read_bytes() for path in environment.iterdir())
+    assert secret.encode() not in content
+
+
+def test_login_prints_an_address_that_is_good_once(keepwatch: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from monitor.api import auth
+
+    monkeypatch.setenv("KEEPWATCH_PUBLIC_URL", "https://monitor.example/kw/")
+    keepwatch("migrate")
+    code, out, _ = keepwatch("login")
+    assert code == 0 and out.startswith("https://monitor.example/kw/login?token=")
+    engine = make_engine(settings.load())
+    with writing(engine) as connection:
+        token = out.strip().partition("token=")[2]
+        assert auth.exchange_login(connection, token, clock.now()) is not None
+        assert auth.exchange_login(connection, token, clock.now()) is None
+    engine.dispose()
+
+
+def test_revoking_a_key_ends_the_sessions_of_its_name(keepwatch: Run) -> None:
+    from monitor.api import auth
+
+    keepwatch("migrate")
+    key = keepwatch("keys", "create", "--name", "admin", "--scope", "admin")[1].strip()
+    engine = make_engine(settings.load())
+    with writing(engine) as connection:
+        session = auth.exchange_login(
+            connection, auth.issue_login(connection, 1, "admin", "admin", clock.now()), clock.now()
+        )
+    assert keepwatch("keys", "revoke", key)[0] == 0
+    with reading(engine) as connection:
+        assert session is not None and auth.principal_of_session(connection, session, clock.now()) is None
+    engine.dispose()
+
+
+def test_evaluate_says_what_it_did(keepwatch: Run) -> None:
+    keepwatch("migrate")
+    put_model("churn")
+    code, out, err = keepwatch("evaluate", "--json")
+    assert code == 0 and err == ""
+    (result,) = json.loads(out)["models"]
+    assert result["model"] == "churn" and result["complete"] is True and result["rows"] == 0
+    assert "churn: 0 rows" in keepwatch("evaluate", "--model", "churn", "--until", "2026-01-01T00:00:00Z")[1]
+
+
+def test_a_file_is_imported_and_again_changes_nothing(keepwatch: Run, tmp_path: Path) -> None:
+    keepwatch("migrate")
+    put_model()
+    file = tmp_path / "rows.csv"
+    lines = [f"r{i},2026-01-01T00:00:{i:02}Z,{i / 3},1" for i in range(50)]
+    file.write_text("\n".join(["id,timestamp,features.x,prediction", *lines]) + "\n")
+    options = ("import", str(file), "--model", "m", "--kind", "predictions", "--history", "--json")
+    first = json.loads(keepwatch(*options)[1])
+    assert first["accepted"] + first["rejected_count"] == 50
+    second = json.loads(keepwatch(*options)[1])
+    assert second["accepted"] == 0
+
+
+# ---------------------------------------------------------------- keys and secrets of the installation
+
+GOOD = "kw_" + "qZ7w3Lr9sK1xV5tB2nM8pD4fH6jG0y"
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "admin", "kw_short", "kw_" + "a" * 40, "kw_changeme_changeme_0123456", "kw_password1234567890xyz", GOOD[3:]],
+)
+def test_a_first_key_that_could_be_guessed_is_refused(key: str) -> None:
+    with pytest.raises(SetupError, match="KEEPWATCH_ADMIN_KEY") as refused:
+        keys.check_given_key(key)
+    assert not key or key not in str(refused.value)
+
+
+def test_the_key_of_the_environment_is_stored_once_and_replaced(sqlite_settings: Settings, sqlite_engine) -> None:  # type: ignore[no-untyped-def]
+    def start(key: str) -> None:
+        installation.first_key(sqlite_engine, Settings(admin_key=key), "http://x")
+
+    start(GOOD)
+    start(GOOD)
+    start("kw_" + GOOD[3:].swapcase())
+    with reading(sqlite_engine) as connection:
+        stored = keys.list_keys(connection)
+    assert [key.revoked_at is None for key in stored] in ([True, False], [False, True])
+    with pytest.raises(SetupError, match="revoked"):
+        start(GOOD)
+
+
+def test_the_secret_key_is_made_once_and_only_we_may_read_it(sqlite_settings: Settings, tmp_path: Path) -> None:
+    first = installation.with_secret_key(sqlite_settings).secret_key
+    again = installation.with_secret_key(sqlite_settings).secret_key
+    file = tmp_path / "keepwatch.db.secret"
+    assert first is not None and first == again and len(first.get_secret_value()) == 64
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.chmod(0o644)
+    with pytest.raises(SetupError, match="chmod"):
+        installation.with_secret_key(sqlite_settings)
+
+
+def test_postgresql_needs_a_secret_key_that_cannot_be_guessed() -> None:
+    url = "postgresql://localhost/none"
+    with pytest.raises(SetupError, match="KEEPWATCH_SECRET_KEY"):
+        installation.with_secret_key(Settings(database_url=url))
+    for weak in ("secret", "a" * 64):
+        with pytest.raises(SetupError, match="KEEPWATCH_SECRET_KEY"):
+            installation.with_secret_key(Settings(database_url=url, secret_key=weak))
+
+
+def test_no_other_machine_is_answered_while_no_key_exists(sqlite_settings: Settings, sqlite_engine) -> None:  # type: ignore[no-untyped-def]
+    for host in ("0.0.0.0", "::", "10.0.0.1", "monitor.example"):
+        with pytest.raises(SetupError, match="no key exists"):
+            installation.check_bind(sqlite_engine, sqlite_settings, host)
+    for host in ("127.0.0.1", "127.8.8.8", "::1", "localhost"):
+        installation.check_bind(sqlite_engine, sqlite_settings, host)
+    with writing(sqlite_engine) as connection:
+        keys.create_key(connection, 1, "n", "admin", 0)
+    installation.check_bind(sqlite_engine, sqlite_settings, "0.0.0.0")
+
+
+def test_a_database_that_everybody_may_read_is_refused(sqlite_settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "keepwatch.db").chmod(0o644)
+    with pytest.raises(SetupError, match="chmod 600"):
+        installation.open_engine(sqlite_settings, may_create=True)
+
+
+def test_a_reference_is_imported_from_a_file(keepwatch: Run, tmp_path: Path) -> None:
+    keepwatch("migrate")
+    put_model()
+    file = tmp_path / "reference.csv"
+    lines = [f"r{i},2026-01-01T{i // 60 % 24:02}:{i % 60:02}:00Z,{i % 17},{i % 2}" for i in range(400)]
+    file.write_text("\n".join(["id,timestamp,features.x,prediction", *lines]) + "\n")
+    code, out, err = keepwatch("import", str(file), "--model", "m", "--kind", "reference", "--json")
+    assert code == 0, err
+    made = json.loads(out)
+    assert made["rows"] == 400 and made["number"] == 1

@@ -1,0 +1,75 @@
+"""The migrations make the schema that the tables declare."""
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.engine import Engine
+
+from monitor.errors import SetupError
+from monitor.settings import Settings
+from monitor.store import migrate
+from monitor.store.session import make_engine
+from monitor.store.tables import metadata
+
+
+def test_the_migrated_schema_is_the_declared_one(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_sqlite_tables_are_strict_and_some_have_no_rowid(sqlite_engine: Engine) -> None:
+    with sqlite_engine.connect() as connection:
+        query = "SELECT name, strict, wr FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'"
+        listed = {name: (strict, without) for name, strict, without in connection.exec_driver_sql(query)}
+    for table in metadata.sorted_tables:
+        assert listed[table.name] == (1, int(not table.dialect_options["sqlite"]["with_rowid"])), table.name
+
+
+def test_partial_indexes_are_partial(sqlite_engine: Engine) -> None:
+    with sqlite_engine.connect() as connection:
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql LIKE '%WHERE%'"
+        found = {name: sql.partition("WHERE ")[2] for name, sql in connection.exec_driver_sql(query)}
+    assert found == {"uq_alert_open": "state <> 'resolved'", "ix_delivery_due": "state = 'pending'"}
+
+
+def test_a_fresh_database_has_the_default_project(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT id, name FROM project").all() == [(1, "default")]
+
+
+def test_migrating_twice_changes_nothing(engine: Engine) -> None:
+    assert migrate.is_current(engine)
+    assert migrate.upgrade(engine) is False
+
+
+def test_an_empty_database_is_not_current_and_names_the_command(tmp_path: Path) -> None:
+    engine = make_engine(Settings(database_url=f"sqlite:///{tmp_path}/new.db"), create=True)
+    assert not migrate.is_current(engine)
+    with pytest.raises(SetupError, match="keepwatch migrate"):
+        migrate.check_current(engine)
+    assert migrate.upgrade(engine) is True
+    engine.dispose()
+
+
+def test_a_database_of_a_newer_version_is_left_alone(sqlite_engine: Engine) -> None:
+    with sqlite_engine.connect() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    for work in (migrate.upgrade, migrate.check_current):
+        with pytest.raises(SetupError, match="newer"):
+            work(sqlite_engine)
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make_engine(Settings(database_url=f"sqlite:///{tmp_path}/new.db"), create=True)
+    monkeypatch.setattr("monitor.clock.now", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        migrate.upgrade(engine)
+    monkeypatch.undo()
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
+    assert migrate.upgrade(engine) is True
+    engine.dispose()

@@ -1,0 +1,132 @@
+"""The background jobs and the process that runs them."""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy.engine import Engine
+
+from monitor import clock, jobs, worker
+from monitor.evaluate.run import Progress
+from monitor.settings import Settings
+from monitor.store import catalog
+from monitor.store.session import reading, writing
+
+
+class Always:
+    """Every job is ours."""
+
+    @contextmanager
+    def holding(self, job: str, subject: str, project_id: int):  # type: ignore[no-untyped-def]
+        yield True
+
+    def close(self) -> None:
+        pass
+
+
+class Never(Always):
+    @contextmanager
+    def holding(self, job: str, subject: str, project_id: int):  # type: ignore[no-untyped-def]
+        yield False
+
+
+def add_models(engine: Engine, *names: str) -> None:
+    with writing(engine) as connection:
+        for name in names:
+            catalog.put_model(connection, 1, name, {"task": "binary"}, 1, "test")
+
+
+def test_a_model_that_fails_does_not_stop_the_others(
+    sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_models(sqlite_engine, "a", "b", "c")
+    seen: list[int] = []
+
+    def evaluate(engine: Engine, model_id: int, now: int, on_verdicts: object) -> Progress:
+        seen.append(model_id)
+        if model_id == 2:
+            raise ZeroDivisionError("a bug")
+        return Progress()
+
+    monkeypatch.setattr(jobs.run, "evaluate_model", evaluate)
+    work = jobs.Jobs(sqlite_engine, sqlite_settings, Always())
+    work.evaluate()
+    assert seen == [1, 2, 3]
+    work.evaluate()
+    assert seen == [1, 2, 3, 1, 3], "a failing model is left alone for a while"
+    now = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: now + jobs.FIRST_PAUSE + 1)
+    work.evaluate()
+    assert seen[5:] == [1, 2, 3]
+
+
+def test_a_model_of_another_worker_is_left_alone(
+    sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_models(sqlite_engine, "a")
+    monkeypatch.setattr(jobs.run, "evaluate_model", lambda *_: pytest.fail("not ours"))
+    work = jobs.Jobs(sqlite_engine, sqlite_settings, Never())
+    work.evaluate()
+    work.sweep()
+    work.deliver()
+
+
+def test_a_backlog_is_worked_off_step_by_step(
+    sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = iter([Progress(rows=10, complete=False), Progress(outcomes=3, complete=False), Progress(evaluated=2)])
+    monkeypatch.setattr(jobs.run, "evaluate_model", lambda *_: next(steps))
+    done = jobs.evaluate_fully(sqlite_engine, sqlite_settings, 1, 0)
+    assert (done.rows, done.outcomes, done.evaluated, done.complete) == (10, 3, 2, True)
+
+
+def test_an_evaluator_that_is_always_overtaken_gives_up(
+    sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs.run, "evaluate_model", lambda *_: Progress(complete=False))
+    assert jobs.evaluate_fully(sqlite_engine, sqlite_settings, 1, 0).complete is False
+
+
+@pytest.mark.parametrize("name", ["deliver", "report", "sweep"])
+def test_a_job_that_fails_is_tried_again_at_the_next_tick(
+    sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(jobs.deliver, "deliver_due", fail)
+    monkeypatch.setattr(jobs, "run_pending_reports", fail)
+    monkeypatch.setattr(jobs, "sweep", fail)
+    work = jobs.Jobs(sqlite_engine, sqlite_settings, Always())
+    getattr(work, name)()
+    getattr(work, name)()
+
+
+def test_a_worker_evaluates_until_it_is_stopped(
+    sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_models(sqlite_engine, "a")
+    stop, seen = threading.Event(), threading.Event()
+
+    def evaluate(*_: object) -> Progress:
+        seen.set()
+        return Progress()
+
+    monkeypatch.setattr(jobs.run, "evaluate_model", evaluate)
+    thread = threading.Thread(target=worker.run_worker, args=(sqlite_settings, None, stop))
+    thread.start()
+    assert seen.wait(20)
+    stop.set()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_logins_that_are_over_are_swept(sqlite_engine: Engine, sqlite_settings: Settings) -> None:
+    from monitor.store import sessions
+
+    with writing(sqlite_engine) as connection:
+        sessions.exchange_login(connection, sessions.issue_login(connection, 1, "a", "read", 0), 1)
+    jobs.sweep(sqlite_engine, sqlite_settings, 8 * clock.DAY)
+    with reading(sqlite_engine) as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM login_session").scalar() == 0
+        assert connection.exec_driver_sql("SELECT count(*) FROM login_token").scalar() == 0
