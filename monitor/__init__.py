@@ -1,8 +1,8 @@
 """Keepwatch: production model monitoring. The tour, in the order in which data moves.
 
-**Ingest.** A serving system POSTs predictions, and later outcomes. `api/ingest` hands the body to `ingest/decode`, which
-parses it straight into Arrow columns (`columns`), and to `ingest/validate`, which rejects single rows with a reason.
-`ingest/writer` gathers what waits into one transaction: a compressed block, an index entry for each id, one sync. The
+**Ingest.** A serving system POSTs predictions, and later outcomes. `api/ingest` hands the body to `ingest/decode`,
+which parses it straight into Arrow columns (`columns`), and to `ingest/validate`, which rejects single rows with a
+reason. `ingest/writer` gathers what waits into one transaction: a compressed block, an index entry for each id, one sync. The
 answer goes out after that commit.
 
 **Evaluate.** The scheduler's tick (`worker`, `jobs`) calls `evaluate/run`. Rows and outcomes that came since the last

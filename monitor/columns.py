@@ -1,7 +1,8 @@
 """A batch of predictions as columns: the one in-memory shape, from ingest to the statistics.
 
 A batch is an Arrow record batch. Its fixed columns are `FIXED`; beside them stand the columns that a model's users
-named, told apart by a prefix: ``f:`` features, ``t:`` tags, ``s:`` scores by class. A block in the store is such a batch.
+named, told apart by a prefix: ``f:`` features, ``t:`` tags, ``s:`` scores by class. A block in the store is such a
+batch.
 
 | column | type | meaning |
 |---|---|---|

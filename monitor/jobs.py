@@ -27,7 +27,9 @@ TURN = 10.0  # seconds that a model with a backlog is worked at before the other
 MOST_IDLE = 20  # steps without any progress: another evaluator is at the same model
 
 
-def evaluate_model(engine: Engine, settings: Settings, model_id: int, wall_now: int) -> run.Progress:
+def evaluate_model(
+    engine: Engine, settings: Settings, model_id: int, wall_now: int, until: int | None = None
+) -> run.Progress:
     """Evaluate what is due of one model; alerts and their messages are written in the same transaction."""
 
     def on_verdicts(connection: Connection, model: Model, verdicts: Sequence[Verdict], now: int) -> None:
@@ -35,16 +37,24 @@ def evaluate_model(engine: Engine, settings: Settings, model_id: int, wall_now: 
             connection, model.project_id, model.id, model.name, verdicts, now, settings.public_url, wall=clock.now()
         )
 
-    return run.evaluate_model(engine, model_id, wall_now, on_verdicts)
+    return run.evaluate_model(engine, model_id, wall_now, on_verdicts, until)
 
 
 def evaluate_fully(
-    engine: Engine, settings: Settings, model_id: int, wall_now: int, enough: Callable[[], bool] = lambda: False
+    engine: Engine,
+    settings: Settings,
+    model_id: int,
+    wall_now: int,
+    enough: Callable[[], bool] = lambda: False,
+    until: int | None = None,
 ) -> run.Progress:
-    """Evaluate a model until nothing that was due is left, another evaluator stays ahead, or it is enough."""
+    """Evaluate a model until nothing that was due is left, another evaluator stays ahead, or it is enough.
+
+    `until` is the instant to evaluate up to instead of the model's now.
+    """
     total, idle = run.Progress(), 0
     while True:
-        step = evaluate_model(engine, settings, model_id, wall_now)
+        step = evaluate_model(engine, settings, model_id, wall_now, until)
         total = run.Progress(
             rows=total.rows + step.rows,
             outcomes=total.outcomes + step.outcomes,

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 import orjson
-import pyarrow as pa
 from fastapi import APIRouter, Query, Request
 from sqlalchemy.engine import Engine
 from starlette.concurrency import run_in_threadpool
@@ -12,11 +11,9 @@ from monitor import clock
 from monitor.api.deps import Ctx
 from monitor.errors import Invalid
 from monitor.evaluate import references
-from monitor.ingest.decode import check_content_type, decode_predictions
-from monitor.ingest.draft import Rejection
-from monitor.ingest.validate import Times, validate_predictions
+from monitor.ingest.decode import check_content_type
+from monitor.ingest.references import reference_from_json
 from monitor.store import catalog
-from monitor.store.catalog import Model
 from monitor.store.model_config import NAME
 from monitor.store.quarantine import quarantine_rows
 from monitor.store.session import reading, writing
@@ -75,7 +72,8 @@ def _put(engine: Engine, project_id: int, name: str, version: str | None, body: 
     stretch = _stretch(body)
     if stretch is not None:
         return references.put_reference(engine, model, None, *stretch, version, now)
-    table, rejected = reference_table(body, model, now)
+    sent = reference_from_json(body, model, now)
+    table, rejected = sent.batch, sent.rejected
     if rejected:
         with writing(engine) as connection:
             quarantine_rows(connection, project_id, model.id, "reference", rejected, now)
@@ -108,17 +106,6 @@ def _time(given: dict[str, Any], field: str) -> int:
         return clock.parse(value if isinstance(value, str) else "")
     except ValueError as error:
         raise Invalid.field(field, str(error)) from None
-
-
-def reference_table(body: bytes, model: Model, now: int) -> tuple[pa.RecordBatch, list[Rejection]]:
-    """The rows of a reference's body, with `actual` where outcomes are given, and those that cannot be used.
-
-    Any age is welcome; a row without a timestamp gets the time of its arrival.
-    """
-    draft = decode_predictions(body, model, with_actual=True)
-    times = Times(arrival=now, model_now=now, events_clock=False, oldest=_FOREVER)
-    found = validate_predictions(draft, model, times)
-    return found.batch, found.rejected
 
 
 @router.get("/v1/models/{model}/reference", summary="The references of a model")

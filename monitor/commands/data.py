@@ -33,7 +33,8 @@ def evaluate(
     from monitor.alerts.deliver import deliver_due
 
     log.setup("WARNING")
-    now = clock.now() if until is None else _moment("--until", until)
+    given = None if until is None else _moment("--until", until)
+    now = clock.now() if given is None else given
     found = settings.load()
     with opened() as engine:
         chosen = _chosen(engine, model, project)
@@ -41,7 +42,9 @@ def evaluate(
         with progress("evaluating", quiet=as_json) as advance:
             for done, (model_id, name) in enumerate(chosen):
                 advance(done, len(chosen))
-                results.append({"model": name, **asdict(jobs.evaluate_fully(engine, found, model_id, now))})
+                results.append(
+                    {"model": name, **asdict(jobs.evaluate_fully(engine, found, model_id, now, until=given))}
+                )
             advance(len(chosen), len(chosen))
         sent = deliver_due(engine, found, clock.now())
     if as_json:
@@ -131,8 +134,9 @@ def _import_reference(
     now = clock.now()
     with reading(engine) as connection:
         model = catalog.get_model(connection, project_id, model_name)
-    table = reference_from_file(path, file_format, model, now)
-    advance(0, table.num_rows)
-    made = put_reference(engine, model, table, None, None, None, now)
-    advance(table.num_rows, table.num_rows)
-    return made
+    sent = reference_from_file(path, file_format, model, now)
+    advance(0, sent.total)
+    made = put_reference(engine, model, sent.batch, None, None, None, now)
+    advance(sent.total, sent.total)
+    rejected = [one.shown() for one in sent.rejected[:100]]
+    return made | {"accepted": sent.rows, "rejected": rejected, "rejected_count": len(sent.rejected)}

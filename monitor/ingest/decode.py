@@ -111,14 +111,15 @@ def _loose_rows(body: bytes, shape: str, max_rows: int) -> Sequence[msgspec.Raw]
         raise _shape_error(error) from None
     except msgspec.MsgspecError:
         raise UnreadableBody("the body is not valid JSON in UTF-8") from None
-    if envelope.rows is not None and envelope.columns is not None:
+    columns = bytes(envelope.columns)
+    if envelope.rows is not None and columns:
         raise Invalid.field("columns", "send either rows or columns, not both")
     if envelope.rows is not None:
         _check_count(len(envelope.rows), max_rows)
         return envelope.rows
-    if envelope.columns is None:
+    if not columns:
         raise Invalid.field("rows", "must be a list of rows")
-    return _rows_of_columns(envelope.columns, max_rows)
+    return _rows_of_columns(columns, max_rows)
 
 
 def _shape_error(error: msgspec.ValidationError) -> Invalid:
@@ -129,7 +130,7 @@ def _shape_error(error: msgspec.ValidationError) -> Invalid:
     return Invalid.field(field, "must be a list of rows" if field == "rows" else "must be an object of lists")
 
 
-def _rows_of_columns(raw: msgspec.Raw, max_rows: int) -> list[msgspec.Raw]:
+def _rows_of_columns(raw: bytes, max_rows: int) -> list[msgspec.Raw]:
     """The rows that a columns body describes, each as JSON."""
     try:
         columns = msgspec.json.decode(raw)

@@ -43,7 +43,7 @@ class Envelope(Struct, forbid_unknown_fields=True):
     """`{"rows": [...]}` or `{"columns": {...}}`, its content still unread."""
 
     rows: list[Raw] | None = None
-    columns: Raw | None = None
+    columns: Raw = Raw(b"")
 
 
 class OutcomeRow(Struct, forbid_unknown_fields=True):

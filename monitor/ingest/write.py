@@ -1,6 +1,7 @@
 """Batches into the log: identity, one block, its keys and the quarantine, in the caller's transaction."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -221,7 +222,7 @@ def write_outcomes(connection: Connection, model: Model, requests: list[OutcomeB
     return answers
 
 
-def _repeats(row: outcomes.NewOutcome, history: list[tuple[int, bool, str]]) -> bool:
+def _repeats(row: outcomes.NewOutcome, history: Sequence[tuple[int, int, str]]) -> bool:
     """With a time of its own an outcome repeats one of the same time and value; without, one of the same value."""
     if row.observed_given:
         return any(at == row.observed_at and value == row.actual for at, _, value in history)

@@ -6,6 +6,7 @@ positions become visible in ascending order, whatever number of processes write.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -74,11 +75,18 @@ def decode(payload: bytes, columns: Sequence[str] | None = None) -> pa.RecordBat
     """The batch of a block; with `columns`, only those of them that it has are decompressed."""
     if columns is None:
         return pa.ipc.open_stream(payload).read_next_batch()
-    schema = pa.ipc.read_schema(pa.py_buffer(payload))
-    wanted = set(columns)
-    included = [i for i, name in enumerate(schema.names) if name in wanted]
-    options = pa.ipc.IpcReadOptions(included_fields=included, use_threads=False)
+    # The stream starts with its schema: 4 bytes of marker, 4 of length. Blocks of a model mostly share it.
+    schema = payload[: 8 + int.from_bytes(payload[4:8], "little")]
+    options = _options(schema, tuple(columns))
     return pa.ipc.open_stream(payload, options=options).read_next_batch()
+
+
+@lru_cache(maxsize=512)
+def _options(schema: bytes, columns: tuple[str, ...]) -> pa.ipc.IpcReadOptions:
+    """Read options that name the places of these columns in a schema."""
+    wanted = set(columns)
+    included = [i for i, name in enumerate(pa.ipc.read_schema(pa.py_buffer(schema)).names) if name in wanted]
+    return pa.ipc.IpcReadOptions(included_fields=included, use_threads=False)
 
 
 def add_block(

@@ -121,4 +121,4 @@ def test_a_reference_is_read_from_json_and_from_a_file_alike(
     path.write_text("x,prediction,score,actual\n1.5,1,0.9,1\n")
     one, other = reference_from_json(body, model, NOW), reference_from_file(path, "auto", model, NOW)
     for name in ("f:x", "prediction", "score", "actual", "filled"):
-        assert one[name].to_pylist() == other[name].to_pylist()
+        assert one.batch[name].to_pylist() == other.batch[name].to_pylist()

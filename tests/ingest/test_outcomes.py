@@ -30,6 +30,12 @@ def test_an_outcome_before_its_prediction_is_pending_and_accepted(send: Send) ->
     assert (answer["accepted"], answer["pending"]) == (1, 0)
 
 
+def test_outcomes_may_come_by_column(send: Send, engine: Engine, writer: Writer) -> None:
+    answer = send({"columns": {"id": ["a", "b", "c"], "actual": [1, None, 0]}}, "outcomes")
+    assert (answer["accepted"], [one["index"] for one in answer["rejected"]]) == (2, [1])
+    assert held(engine, writer, "c") == "0"
+
+
 def test_without_a_time_a_repeat_is_a_duplicate_and_a_new_value_a_revision(send: Send) -> None:
     fates = [send({"id": "a", "actual": value}, "outcomes") for value in (1, 1, 0, 1)]
     assert [(one["accepted"], one["duplicates"], one["revised"]) for one in fates] == [

@@ -1,0 +1,182 @@
+"""From a named signal to a sentence: what changed, by how much, with its interval, in the units of the thing itself."""
+
+import numpy as np
+
+from monitor.stats.bins import CategoricalBins, NumericBins
+from monitor.stats.detector import Named
+from monitor.stats.evidence import Floats
+from monitor.stats.families import Signal, read
+from monitor.stats.layout import Key
+from monitor.stats.profile import Profile
+from monitor.stats.signals import Plan
+from monitor.stats.verdict import Cause
+
+DRAWS = 200
+SMALL_SHIFT = 0.1  # reference sd: below it a change is told by its shape
+BIG_LOSS = 0.05  # a share of outcomes that is off by more makes a performance alert critical
+
+
+def cause_of(plan: Plan, named: Named, reference: Profile, window: Profile) -> Cause:
+    """The cause that a named signal stands for. `window` is the window that raised the alarm."""
+    signal = plan.signals[named.signal]
+    if signal.kind == "level":
+        effect, low, high = _level(plan, named)
+        text = _level_text(plan, window, effect)
+    else:
+        p, reference_rows = _reference(plan, named.signal, reference)
+        if signal.kind == "shape":
+            effect, low, high = _psi(named.counts, p, reference_rows)
+            text = _shape_text(signal, reference, window, effect)
+        else:
+            effect, low, high = _share(named.counts, p, reference_rows)
+            if signal.metric == "accuracy":  # the signal counts what is wrong
+                effect, low, high = -effect, -high, -low
+            text = _share_text(plan, named.signal, signal, window)
+    return Cause(signal.metric, signal.feature, signal.segment, effect, low, high, named.share, text)
+
+
+def is_large(cause: Cause) -> bool:
+    """Whether a performance cause is more than a small loss: by its lower bound, not by its estimate."""
+    sure = min(abs(cause.low), abs(cause.high)) if cause.low * cause.high > 0 else 0.0
+    return sure >= BIG_LOSS or abs(cause.effect) >= 2 * BIG_LOSS
+
+
+def _reference(plan: Plan, signal: int, reference: Profile) -> tuple[Floats, float]:
+    """The reference's shares of a count signal, and how many independent rows they are worth."""
+    counts = plan.watch.counts
+    rows = float(read(plan.gathers[signal], reference).sum() / counts.phi[signal])
+    first = int(counts.offsets[signal])
+    return counts.p[first : first + int(counts.sizes[signal])], rows
+
+
+def _psi(counts: Floats, p: Floats, reference_rows: float) -> tuple[float, float, float]:
+    """PSI against the reference, and its 95 % interval from Dirichlet draws (always the same ones)."""
+    now = (counts + 0.5) / (counts.sum() + 0.5 * counts.size)
+    psi = float(((now - p) * np.log(now / p)).sum())
+    draw = np.random.default_rng(0)
+    here = np.maximum(draw.dirichlet(counts + 0.5, DRAWS), 1e-12)
+    there = np.maximum(draw.dirichlet(np.maximum(reference_rows * p, 1e-3), DRAWS), 1e-12)
+    values = ((here - there) * np.log(here / there)).sum(axis=1)
+    low, middle, high = np.quantile(values, [0.025, 0.5, 0.975])
+    return psi, max(psi - float(middle - low), 0.0), psi + float(high - middle)
+
+
+def _share(counts: Floats, p: Floats, reference_rows: float) -> tuple[float, float, float]:
+    """Difference of the second bin's share against the reference, with its 95 % normal interval."""
+    rows = float(counts.sum())
+    now = float((counts[1] + 0.5) / (rows + 1))
+    error = np.sqrt(now * (1 - now) / (rows + 1) + p[1] * (1 - p[1]) / (reference_rows + 1))
+    effect = now - float(p[1])
+    return effect, effect - 1.96 * float(error), effect + 1.96 * float(error)
+
+
+def _level(plan: Plan, named: Named) -> tuple[float, float, float]:
+    """Relative change of a volume since its start, with its 95 % interval."""
+    scalars = plan.watch.scalars
+    number, total, _ = named.sums
+    shift, sd = float(total / max(number, 1.0)), float(scalars.sd[0])
+    error = 1.96 * float(np.sqrt(1 / max(number, 1.0) + 1 / scalars.windows[0]))
+    low, effect, high = (float(np.expm1(sd * value)) for value in (shift - error, shift, shift + error))
+    return effect, low, high
+
+
+def _level_text(plan: Plan, window: Profile, effect: float) -> str:
+    usual = float(np.expm1(plan.watch.scalars.mean[0]))
+    more = "more" if window.rows > usual else "fewer"
+    return f"{window.rows:,} rows in the window, {more} than the usual {usual:,.0f} (factor {window.rows / usual:.2f})"
+
+
+# ------------------------------------------------------------------ texts
+
+_SHARES = {
+    "missing_share": "had no value",
+    "unseen_share": "had a level never seen before",
+    "invalid_share": "were not a finite number",
+}
+
+
+def percent(share: float) -> str:
+    """A share for a person: 12 %, 0.4 %."""
+    value = 100 * share
+    return f"{value:.0f} %" if value >= 9.95 else f"{value:.1f} %" if value >= 0.095 or value == 0 else f"{value:.2g} %"
+
+
+def _share_text(plan: Plan, index: int, signal: Signal, window: Profile) -> str:
+    now, before, _ = plan.observed(index, window)
+    against = "expected from the score" if signal.metric == "calibration_error" else "expected"
+    if signal.kind == "calibration":
+        return f"{signal.about}: {percent(now)} observed against {percent(before)} {against}"
+    if signal.metric == "accuracy":
+        return f"accuracy: {percent(1 - now)} against {percent(1 - before)} before"
+    if signal.metric == "error_rate":
+        return f"{percent(now)} of rows were errors, {percent(before)} before"
+    if signal.feature is None:
+        return f"{signal.about}: {percent(now)} against {percent(before)} before"
+    return f"`{signal.feature}`: {percent(now)} of rows {_SHARES[signal.metric]}, {percent(before)} before"
+
+
+def _shape_text(signal: Signal, reference: Profile, window: Profile, psi: float) -> str:
+    key: Key = ("feature", signal.feature) if signal.feature is not None else signal.metric.removesuffix("_drift")
+    name = f"`{signal.feature}`" if signal.feature is not None else str(key)
+    if key == "outcome_mix":
+        return f"actual classes are not those that the predictions lead to expect (PSI {psi:.2g})"
+    bins = window.layout.residual if key == "residual" else window.layout.bins_of(key)
+    before, now = _shares(reference, key), _shares(window, key)
+    if isinstance(bins, NumericBins):
+        return _numeric_text(name, str(key), bins, before, now, psi)
+    labels = _labels(window, bins)
+    at = int(np.abs(now - before).argmax())
+    return f"{name}: {labels[at]} went from {percent(before[at])} to {percent(now[at])} (PSI {psi:.2g})"
+
+
+def _numeric_text(name: str, key: str, bins: NumericBins, before: Floats, now: Floats, psi: float) -> str:
+    absent = [bins.missing, bins.nan, bins.infinite]
+    gone, gone_before = now[absent].sum(), before[absent].sum()
+    outside, outside_before = now[[0, bins.above]], before[[0, bins.above]]
+    if key == "latency":
+        middles = _median(bins, before), _median(bins, now)
+        return f"median latency {middles[1]:,.3g} ms, {middles[0]:,.3g} ms before (PSI {psi:.2g})"
+    (mean_before, sd_before), (mean, sd) = _moments(bins, before), _moments(bins, now)
+    shift = (mean - mean_before) / sd_before if sd_before > 0 else 0.0
+    if abs(gone - gone_before) >= 0.5 * np.abs(now - before).sum() / 2 and abs(gone - gone_before) > 0.005:
+        return f"{name}: {percent(gone)} of rows had no usable value, {percent(gone_before)} before (PSI {psi:.2g})"
+    if (outside - outside_before).max() >= 0.5 * np.abs(now - before).sum() / 2 and outside.max() > 0.005:
+        side = int((outside - outside_before).argmax())
+        place = ("below the lowest", "above the highest")[side]
+        return f"{name}: {percent(outside[side])} of rows {place} value of the reference (PSI {psi:.2g})"
+    if abs(shift) >= SMALL_SHIFT:
+        return f"{name} moved {'up' if shift > 0 else 'down'} by {abs(shift):.2g} sd (PSI {psi:.2g})"
+    if sd_before > 0 and not 0.8 < sd / sd_before < 1.25:
+        return f"{name} spreads {sd / sd_before:.2g} times as wide as before (PSI {psi:.2g})"
+    return f"{name} changed in shape at about the same mean (PSI {psi:.2g})"
+
+
+def _labels(profile: Profile, bins: CategoricalBins | NumericBins | None) -> tuple[str, ...]:
+    if isinstance(bins, CategoricalBins):
+        return (*(f"'{level}'" for level in bins.levels), "other levels", "levels never seen before", "missing")
+    return tuple(f"'{label}'" if label else "absent" for label in profile.layout.prediction_labels())
+
+
+def _shares(profile: Profile, key: Key) -> Floats:
+    counts = profile.of(key).ravel().astype(float)
+    return np.asarray(counts / max(counts.sum(), 1.0))
+
+
+def _moments(bins: NumericBins, shares: Floats) -> tuple[float, float]:
+    """Mean and standard deviation by bin middles; values out of the range count as its end."""
+    places = np.concatenate([[bins.low], (bins.edges[:-1] + bins.edges[1:]) / 2, [bins.high]])
+    if bins.discrete:
+        places[1:-1] = bins.edges[:-1]
+    weights = shares[: places.size]
+    if weights.sum() <= 0:
+        return 0.0, 0.0
+    mean = float(np.average(places, weights=weights))
+    return mean, float(np.sqrt(np.average((places - mean) ** 2, weights=weights)))
+
+
+def _median(bins: NumericBins, shares: Floats) -> float:
+    weights = np.cumsum(shares[: bins.k + 2])
+    if weights[-1] <= 0:
+        return float("nan")
+    at = int(np.searchsorted(weights, weights[-1] / 2))
+    return float(bins.edges[min(max(at - 1, 0), bins.k)])

@@ -1,0 +1,235 @@
+"""The profile of any stretch of a model's log, in any cut: from stored days and hours, and from rows where it must.
+
+Whole days come from day profiles, whole hours from hour profiles, and what is left at the edges from rows. A view of
+the past (`as_of`) takes the stored profiles that held nothing later, and counts the other hours again from the rows
+and outcomes that were known by then; so every answer is exact, to the row.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy.engine import Connection
+
+from monitor.clock import DAY, HOUR, SECOND
+from monitor.evaluate import rows as rows_of
+from monitor.evaluate import windows
+from monitor.evaluate.deltas import columns_for, held_for, profile_batch
+from monitor.evaluate.loaded import Reference, binning_numbered, reference_for, with_schema
+from monitor.stats.binning import Binning
+from monitor.stats.profile import Profile, merge
+from monitor.store import blocks, profiles
+from monitor.store.catalog import Model
+from monitor.store.outcomes import Held
+from monitor.store.profiles import DAY_SPAN, HOUR_SPAN, LIVE, StoredProfile
+
+BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Want:
+    """A cut: of one version or of all, of a role (None: any), with or without segments, as known at an instant."""
+
+    version_id: int | None = None
+    role: str | None = LIVE
+    segments: bool = False
+    as_of: int | None = None
+
+
+class Shelf:
+    """The stored profiles of a model in one cut, fetched as they are asked for.
+
+    One shelf reads one state of the database: use it inside of one `reading`.
+    """
+
+    def __init__(self, connection: Connection, model: Model, want: Want | None = None) -> None:
+        self._connection = connection
+        self.model = with_schema(connection, model)
+        self.want = want or Want()
+        self._mark = profiles.read_watermark(connection, model.id)
+        self._stored: dict[int, dict[int, list[StoredProfile]]] = {HOUR_SPAN: {}, DAY_SPAN: {}}
+        self._fetched: dict[int, list[tuple[int, int]]] = {HOUR_SPAN: [], DAY_SPAN: []}
+        self._timezone = model.config.timezone
+        self._binnings: dict[int, Binning] = {}
+        self._references: dict[int, Reference | None] = {}
+
+    def binning(self, number: int) -> Binning:
+        """The model's binning of that number."""
+        if number not in self._binnings:
+            self._binnings[number] = binning_numbered(self._connection, self.model.id, number)
+        return self._binnings[number]
+
+    def reference(self, number: int) -> Reference | None:
+        """The reference that this cut is compared with, in the binning of that number."""
+        if number not in self._references:
+            self._references[number] = reference_for(self._connection, self.model.id, number, self.want.version_id)
+        return self._references[number]
+
+    def fetch(self, span: int, from_at: int, to_at: int) -> None:
+        """Read the profiles that start in [from_at, to_at) at once, for many questions after."""
+        found = profiles.profiles_between(
+            self._connection,
+            self.model.id,
+            span,
+            from_at,
+            to_at,
+            version_id=self.want.version_id,
+            role=self.want.role,
+        )
+        for one in found:
+            self._stored[span].setdefault(one.start, []).append(one)
+        self._fetched[span].append((from_at, to_at))
+
+    def stored(self, span: int, start: int) -> list[StoredProfile]:
+        if not any(low <= start < high for low, high in self._fetched[span]):
+            self.fetch(span, start, start + 1)
+        return self._stored[span].get(start, [])
+
+    def profile(self, from_at: int, to_at: int, *, max_known_at: list[int] | None = None) -> Profile | None:
+        """The profile of [from_at, to_at), None where nothing was profiled.
+
+        Args:
+            max_known_at: takes up the latest known_at of every stored profile that was looked at.
+        """
+        parts, edges = self._parts(from_at, to_at)
+        if max_known_at is not None:
+            max_known_at.extend(one.max_known_at for span, start in parts for one in self.stored(span, start))
+        number = self._number(parts)
+        if number is None:
+            return None
+        binning = self.binning(number)
+        ready, again = self._ready(parts, number)
+        found = [self._load(one, binning) for one in ready]
+        for low, high in _joined([*again, *edges]):
+            found.extend(self._recount(binning, low, high))
+        return merge(binning, found) if found else None
+
+    def _parts(self, from_at: int, to_at: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """The whole days and hours of a stretch as (span, start), and the edges that are less than an hour."""
+        hours = windows.spans(from_at, to_at, HOUR, self._timezone)
+        whole = [(low, high) for low, high in hours if low >= from_at and high <= to_at]
+        edges = [(max(low, from_at), min(high, to_at)) for low, high in hours if low < from_at or high > to_at]
+        if not whole:
+            return [], edges
+        first, last = whole[0][0], whole[-1][1]
+        days = [
+            (low, high)
+            for low, high in windows.spans(first, last, DAY, self._timezone)
+            if low >= first and high <= last
+        ]
+        if not days:
+            return [(HOUR_SPAN, low) for low, _ in whole], edges
+        inner = (days[0][0], days[-1][1])
+        outside = [(HOUR_SPAN, low) for low, _ in whole if not inner[0] <= low < inner[1]]
+        self._fetch_run(DAY_SPAN, inner)
+        for run in ((first, inner[0]), (inner[1], last)):
+            self._fetch_run(HOUR_SPAN, run)
+        return [*((DAY_SPAN, low) for low, _ in days), *outside], edges
+
+    def _fetch_run(self, span: int, run: tuple[int, int]) -> None:
+        low, high = run
+        if high > low and not any(first <= low and high <= last for first, last in self._fetched[span]):
+            self.fetch(span, low, high)
+
+    def _number(self, parts: list[tuple[int, int]]) -> int | None:
+        """The binning that most rows were counted in; of two with as many, the newer."""
+        rows: dict[int, int] = {}
+        for span, start in parts:
+            for one in self.stored(span, start):
+                rows[one.binning] = rows.get(one.binning, 0) + one.rows
+        if not rows:
+            return profiles.current_number(self._connection, self.model.id) or None
+        return max(rows, key=lambda number: (rows[number], number))
+
+    def _ready(
+        self, parts: Iterable[tuple[int, int]], number: int
+    ) -> tuple[list[StoredProfile], list[tuple[int, int]]]:
+        """Stored profiles that serve as they are, and stretches to count again from rows."""
+        ready: list[StoredProfile] = []
+        again: list[tuple[int, int]] = []
+        for span, start in parts:
+            stored = [one for one in self.stored(span, start) if not self._later(one.min_known_at)]
+            serving = [one for one in stored if one.binning == number]
+            complete = sum(one.rows for one in serving) >= _most_rows(stored)
+            if complete and not any(self._later(one.max_known_at) for one in serving):
+                ready.extend(serving)
+                continue
+            end = windows.next_start(start, span * SECOND, self._timezone)
+            if span == DAY_SPAN and complete:
+                hours = windows.between(start, end, HOUR, self._timezone).tolist()
+                self._fetch_run(HOUR_SPAN, (start, end))
+                more, rest = self._ready([(HOUR_SPAN, hour) for hour in hours], number)
+                ready.extend(more)
+                again.extend(rest)
+            else:
+                again.append((start, end))
+        return ready, again
+
+    def _later(self, at: int) -> bool:
+        return self.want.as_of is not None and at > self.want.as_of
+
+    def _load(self, one: StoredProfile, binning: Binning) -> Profile:
+        return Profile.load_parts(one.payload, one.segments if self.want.segments else None, binning)
+
+    def _recount(self, binning: Binning, from_at: int, to_at: int) -> Iterator[Profile]:
+        for batch, held in self.batches(from_at, to_at, columns_for(self.model, binning, with_id=True)):
+            for delta in profile_batch(self.model, binning, batch, held).values():
+                profile = delta.profile
+                if not self.want.segments:
+                    profile = Profile(binning, profile.vector)
+                yield profile
+
+    def batches(
+        self, from_at: int, to_at: int, columns: list[str] | None
+    ) -> Iterator[tuple[pa.RecordBatch, list[Held | None] | None]]:
+        """The profiled rows of a stretch in this cut, features fitted, with the outcome of each row."""
+        waiting: list[pa.RecordBatch] = []
+        source = blocks.read_blocks_between(
+            self._connection, self.model.id, from_at, to_at, columns, below_row=self._mark.next_row
+        )
+        for _, batch in source:
+            chosen = self._choose(batch, from_at, to_at)
+            if chosen.num_rows:
+                waiting.append(rows_of.fit(chosen, self.model.features or {}))
+            if sum(one.num_rows for one in waiting) >= BATCH_ROWS:
+                yield self._with_outcomes(waiting)
+                waiting = []
+        if waiting:
+            yield self._with_outcomes(waiting)
+
+    def _choose(self, batch: pa.RecordBatch, from_at: int, to_at: int) -> pa.RecordBatch:
+        stamps = batch.column("timestamp").to_numpy()
+        mask = (stamps >= from_at) & (stamps < to_at)
+        if self.want.as_of is not None:
+            mask &= batch.column("known_at").to_numpy() <= self.want.as_of
+        if self.want.version_id is not None:
+            mask &= batch.column("version").to_numpy() == self.want.version_id
+        if self.want.role is not None:
+            mask &= pc.equal(batch.column("role"), self.want.role).to_numpy(zero_copy_only=False)
+        return batch if mask.all() else batch.filter(pa.array(np.asarray(mask, dtype=np.bool_)))
+
+    def _with_outcomes(self, waiting: list[pa.RecordBatch]) -> tuple[pa.RecordBatch, list[Held | None] | None]:
+        batch = rows_of.join(waiting, self.model.features or {})
+        held = held_for(self._connection, self.model, batch, self._mark.next_outcome, known_by=self.want.as_of)
+        return batch, held
+
+
+def _most_rows(stored: list[StoredProfile]) -> int:
+    """The rows of the part in the binning that counted most of them."""
+    rows: dict[int, int] = {}
+    for one in stored:
+        rows[one.binning] = rows.get(one.binning, 0) + one.rows
+    return max(rows.values(), default=0)
+
+
+def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ascending stretches with those that touch made one."""
+    made: list[tuple[int, int]] = []
+    for low, high in sorted(stretches):
+        if made and low <= made[-1][1]:
+            made[-1] = (made[-1][0], max(made[-1][1], high))
+        else:
+            made.append((low, high))
+    return made

@@ -1,0 +1,266 @@
+"""What new rows and new outcomes add to the profiles of their hours.
+
+The state of the profiles is a function of the watermark alone: of rows below `next_row`, each with the outcome that
+holds among those below `next_outcome`. Taking in rows joins them with the outcomes below the mark; taking in outcomes
+takes back, for rows below the mark, the value that held before and counts the one that holds now. So any order of
+arrival, cut into any chunks, ends in the same profiles.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from sqlalchemy.engine import Connection
+
+from monitor.clock import HOUR
+from monitor.evaluate import rows as rows_of
+from monitor.evaluate import windows
+from monitor.stats.binning import Binning
+from monitor.stats.profile import Profile, merge, profile_inputs, profile_outcomes
+from monitor.stats.rows import Rows
+from monitor.store import blocks, outcomes
+from monitor.store.catalog import Model
+from monitor.store.outcomes import Held
+from monitor.store.profiles import Watermark
+
+GROUPS = 400  # hours of one chunk at most
+_MEMORY = 64 * 1024 * 1024  # bytes of one chunk's profiles: wide models take fewer hours at a time
+_GAP = 1000  # rows further apart are read separately
+
+
+class Cell(NamedTuple):
+    """An hour of one version and role."""
+
+    start: int
+    version_id: int
+    role: str
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What is added to a cell, and the span of known_at among the rows and outcomes behind it."""
+
+    profile: Profile
+    min_known_at: int
+    max_known_at: int
+
+
+Deltas = dict[Cell, Delta]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Deltas that take the profiles from one watermark to another."""
+
+    old: Watermark
+    new: Watermark
+    deltas: Deltas
+
+
+def segment_names(binning: Binning) -> list[str]:
+    return [name for name, _ in binning.segments]
+
+
+def columns_for(model: Model, binning: Binning, *, with_id: bool) -> list[str]:
+    """The block columns that profiling rows needs."""
+    names = rows_of.input_columns(model.features or {}, segment_names(binning))
+    names = rows_of.with_scores(names, binning.classes if model.task == "multiclass" else ())
+    return ["id", *names] if with_id else names
+
+
+def new_rows(
+    connection: Connection, model: Model, binning: Binning, mark: Watermark, end_row: int, limit: int
+) -> Chunk:
+    """The next rows from the watermark on, at most `limit` of them, and fewer where they spread over many hours."""
+    upto = min(mark.next_row + limit, end_row)
+    wanted = columns_for(model, binning, with_id=mark.next_outcome > 0)
+    batches = [batch for _, batch in blocks.read_blocks(connection, model.id, mark.next_row, upto, wanted)]
+    if not batches:  # erased or expired rows leave nothing to count
+        return Chunk(mark, Watermark(upto, mark.next_outcome), {})
+    features = model.features or {}
+    batch = rows_of.join(batches, features)
+    if batch.num_rows == upto - mark.next_row:
+        kept = _rows_within(batch, model.config.timezone, _most_hours(binning))
+        batch, upto = batch.slice(0, kept), mark.next_row + kept
+    held = held_for(connection, model, batch, below_position=mark.next_outcome)
+    return Chunk(mark, Watermark(upto, mark.next_outcome), profile_batch(model, binning, batch, held))
+
+
+def held_for(
+    connection: Connection, model: Model, batch: pa.RecordBatch, below_position: int, known_by: int | None = None
+) -> list[Held | None] | None:
+    """The outcome of each row of a batch with ids, None where there is none; None when the model had no outcomes."""
+    if below_position == 0:
+        return None
+    keys = rows_of.keys(batch)
+    found = outcomes.held_outcomes(
+        connection,
+        model.id,
+        keys,
+        regression=model.task == "regression",
+        below_position=below_position,
+        known_by=known_by,
+    )
+    return [found.get(key) for key in keys] if found else None
+
+
+def profile_batch(model: Model, binning: Binning, batch: pa.RecordBatch, held: Sequence[Held | None] | None) -> Deltas:
+    """The profiles of a fitted batch, one for each hour, version and role in it."""
+    if not batch.num_rows:
+        return {}
+    rows = rows_of.to_rows(batch, model.task, model.features or {}, segment_names(binning), held)
+    known = _known(batch, held)
+    cells, parts = cells_of(batch, model.config.timezone)
+    deltas: Deltas = {}
+    for cell, chosen in zip(cells, parts, strict=True):
+        part = rows.take(chosen)
+        profile = profile_inputs(binning, part)
+        if held is not None:
+            profile = _add_outcomes(binning, part, profile)
+        deltas[cell] = Delta(profile, int(known[0][chosen].min()), int(known[1][chosen].max()))
+    return deltas
+
+
+def _add_outcomes(binning: Binning, rows: Rows, profile: Profile) -> Profile:
+    labelled = rows.labelled()
+    if not labelled.any():
+        return profile
+    return profile + profile_outcomes(binning, rows.take(labelled))
+
+
+def _known(batch: pa.RecordBatch, held: Sequence[Held | None] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The known_at of each row, and the later of it and its outcome's."""
+    row = batch.column("known_at").to_numpy()
+    if held is None:
+        return row, row
+    return row, np.maximum(row, np.array([0 if one is None else one.known_at for one in held], dtype=np.int64))
+
+
+def cells_of(batch: pa.RecordBatch, timezone: str) -> tuple[list[Cell], list[slice | NDArray[np.int64]]]:
+    """The cells of a batch, and which of its rows lie in each: slices where the batch is in that order already."""
+    hours = windows.starts_of(batch.column("timestamp").to_numpy(), HOUR, timezone)
+    roles = batch.column("role").dictionary_encode()
+    names: list[str] = roles.dictionary.to_pylist()
+    starts, hour_codes = np.unique(hours, return_inverse=True)
+    versions, version_codes = np.unique(batch.column("version").to_numpy(), return_inverse=True)
+    codes = (hour_codes * len(versions) + version_codes) * len(names) + roles.indices.to_numpy()
+    rising = bool(np.all(codes[1:] >= codes[:-1]))
+    order = np.arange(len(codes)) if rising else np.argsort(codes, kind="stable")
+    ordered = codes[order]
+    firsts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    cells, parts = [], []
+    for first, last in zip(firsts.tolist(), [*firsts[1:].tolist(), len(codes)], strict=True):
+        rest, role = divmod(int(ordered[first]), len(names))
+        hour, version = divmod(rest, len(versions))
+        cells.append(Cell(int(starts[hour]), int(versions[version]), names[role]))
+        parts.append(slice(first, last) if rising else order[first:last])
+    return cells, parts
+
+
+def _most_hours(binning: Binning) -> int:
+    return max(1, min(GROUPS, _MEMORY // (8 * binning.whole.size)))
+
+
+def _rows_within(batch: pa.RecordBatch, timezone: str, most: int) -> int:
+    """How many of the first rows lie in at most so many hours (versions and roles are few)."""
+    hours = windows.starts_of(batch.column("timestamp").to_numpy(), HOUR, timezone)
+    _, firsts = np.unique(hours, return_index=True)
+    return batch.num_rows if len(firsts) <= most else int(np.sort(firsts)[most])
+
+
+# ---------------------------------------------------------------- outcomes of rows that are in the profiles already
+
+
+def new_outcomes(
+    connection: Connection, model: Model, binning: Binning, mark: Watermark, end_outcome: int, limit: int
+) -> Chunk:
+    """The next outcomes from the watermark on: what changes in the profiles of rows below it."""
+    if mark.next_row == 0:
+        return Chunk(mark, Watermark(0, end_outcome), {})
+    upto = min(mark.next_outcome + limit, end_outcome)
+    most = _most_hours(binning)
+    while True:
+        keys = list(dict.fromkeys(outcomes.outcomes_between(connection, model.id, mark.next_outcome, upto).key))
+        changes = _changes(connection, model, mark, upto, keys)
+        batch = _read_rows(connection, model, binning, sorted(changes))
+        if batch is None or len(keys) == 1 or _rows_within(batch, model.config.timezone, most) == batch.num_rows:
+            break
+        upto = mark.next_outcome + max(1, (upto - mark.next_outcome) // 4)  # very many hours: fewer at a time
+    new = Watermark(mark.next_row, upto)
+    return Chunk(mark, new, {} if batch is None else _swap(model, binning, batch, changes))
+
+
+Change = tuple[Held | None, Held]
+
+
+def _changes(
+    connection: Connection, model: Model, mark: Watermark, upto: int, keys: Sequence[bytes]
+) -> dict[int, Change]:
+    """By row number: the outcome that held before, and the one that holds now, where they differ."""
+    rows = [(key, row) for key, _, row in blocks.rows_of_keys(connection, model.id, keys) if row < mark.next_row]
+    regression = model.task == "regression"
+    history = outcomes.history(connection, model.id, list({key for key, _ in rows}), below_position=upto)
+    changed: dict[bytes, Change] = {}
+    for key, all_of_key in history.items():
+        earlier = [one for one in all_of_key if one.position < mark.next_outcome]
+        before = max(earlier, key=lambda one: outcomes.rank(one, regression), default=None)
+        after = max(all_of_key, key=lambda one: outcomes.rank(one, regression))
+        if before is None or before.position != after.position:
+            changed[key] = (before, after)
+    return {row: changed[key] for key, row in rows if key in changed}
+
+
+def _read_rows(connection: Connection, model: Model, binning: Binning, numbers: Sequence[int]) -> pa.RecordBatch | None:
+    """The rows with these ascending numbers that are still kept, with the column `row`; None for none."""
+    features = model.features or {}
+    wanted = rows_of.with_scores(
+        rows_of.outcome_columns(features, segment_names(binning)),
+        binning.classes if model.task == "multiclass" else (),
+    )
+    batches = []
+    for low, high in _clusters(numbers):
+        for first, batch in blocks.read_blocks(connection, model.id, low, high, wanted):
+            at = np.searchsorted(numbers, [first, first + batch.num_rows])
+            chosen = np.asarray(numbers[at[0] : at[1]], dtype=np.int64)
+            if len(chosen):
+                batches.append(batch.take(pa.array(chosen - first)).append_column("row", pa.array(chosen)))
+    return rows_of.join(batches, features) if batches else None
+
+
+def _clusters(numbers: Sequence[int]) -> Iterable[tuple[int, int]]:
+    """Stretches [low, high) that cover ascending numbers, cut where more than `_GAP` lie between two."""
+    if not numbers:
+        return
+    low = last = numbers[0]
+    for number in numbers:
+        if number - last > _GAP:
+            yield low, last + 1
+            low = number
+        last = number
+    yield low, last + 1
+
+
+def _swap(model: Model, binning: Binning, batch: pa.RecordBatch, changes: dict[int, Change]) -> Deltas:
+    """Take back what held before, count what holds now."""
+    pairs = [changes[row] for row in batch.column("row").to_pylist()]
+    features, names = model.features or {}, segment_names(binning)
+    before = [old for old, _ in pairs]
+    after = [new for _, new in pairs]
+    plus = rows_of.to_rows(batch, model.task, features, names, after)
+    minus = rows_of.to_rows(batch, model.task, features, names, before) if any(before) else None
+    known = np.array([new.known_at for new in after], dtype=np.int64)
+    row_known = batch.column("known_at").to_numpy()
+    deltas: Deltas = {}
+    for cell, chosen in zip(*cells_of(batch, model.config.timezone), strict=True):
+        parts = [profile_outcomes(binning, plus.take(chosen))]
+        if minus is not None:
+            old = minus.take(chosen)
+            old = old.take(old.labelled())
+            if old.n:
+                parts.append(profile_outcomes(binning, old, sign=-1))
+        profile = parts[0] if len(parts) == 1 else merge(binning, parts)
+        deltas[cell] = Delta(profile, int(row_known[chosen].min()), int(known[chosen].max()))
+    return deltas

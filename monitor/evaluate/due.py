@@ -1,0 +1,77 @@
+"""Which windows give their evidence next: one line a kind, in order, each window once."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy.engine import Connection
+
+from monitor.evaluate import windows
+from monitor.evaluate.judge import Kind
+from monitor.store import evaluations, profiles
+from monitor.store.catalog import Model
+from monitor.store.evaluations import INPUTS
+
+KINDS: tuple[Kind, ...] = ("inputs", "performance")
+EMPTY_WINDOWS = 60  # consecutive windows without rows that are evaluated; then comes the next one with rows
+
+
+class Due(NamedTuple):
+    """A window that gives its evidence at `at`; `previous` is the one of the same kind before it, if any."""
+
+    at: int
+    kind: Kind
+    start: int
+    end: int
+    previous: int | None
+
+
+@dataclass
+class Line:
+    """The windows of one kind: the last that gave its evidence, and how many of the last had no rows."""
+
+    kind: Kind
+    start: int | None
+    end: int
+    empty: int
+
+    @classmethod
+    def read(cls, connection: Connection, model_id: int, kind: Kind) -> "Line":
+        last = evaluations.last_evaluated(connection, model_id, kind)
+        if last is None:
+            return cls(kind, None, 0, 0)
+        streak = evaluations.empty_streak(connection, model_id, kind, EMPTY_WINDOWS) if not last.rows else 0
+        return cls(kind, last.start, last.end, streak)
+
+    def next(self, connection: Connection, model: Model) -> Due | None:
+        """The window after the last one; None before there are rows, and while a long silence goes on."""
+        unit, timezone = model.config.window_us, model.config.timezone
+        span = windows.profile_span(unit)
+        if self.start is None or self.empty >= EMPTY_WINDOWS:
+            first = profiles.first_start(connection, model.id, span, None if self.start is None else self.end)
+            if first is None:
+                return None
+            start = windows.start_of(first, unit, timezone)
+        else:
+            start = self.end
+        if (self.start is not None and start < self.end) or not windows.is_boundary(start, unit, timezone):
+            start = windows.next_start(max(start, self.end), unit, timezone)  # the window's length has changed
+        end = windows.next_start(start, unit, timezone)
+        return Due(due_at(model, self.kind, end), self.kind, start, end, self.start)
+
+    def took(self, due: Due, rows: int) -> None:
+        """The window has given its evidence."""
+        self.start, self.end = due.start, due.end
+        self.empty = 0 if rows else self.empty + 1
+
+
+def due_at(model: Model, kind: str, end: int) -> int:
+    """When a window that ends at `end` gives its evidence."""
+    config = model.config
+    wait = config.grace_us if kind == INPUTS else max(config.grace_us, config.label_delay_us)
+    return end + wait
+
+
+def next_due(connection: Connection, model: Model, lines: list[Line], now: int) -> Due | None:
+    """The window whose evidence was due first, inputs before performance; None when nothing is due by `now`."""
+    candidates = [due for line in lines if (due := line.next(connection, model)) is not None and due.at <= now]
+    return min(candidates, key=lambda due: (due.at, due.kind != INPUTS), default=None)

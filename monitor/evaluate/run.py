@@ -1,0 +1,188 @@
+"""One model's evaluation: build, measure what has changed, then let due windows give their evidence, each once.
+
+Due windows are judged outside of any transaction, in order, from one snapshot. Then one short transaction a window
+records that it gave its evidence and writes the detectors' states, the measurement's state and, through
+`on_verdicts`, alerts and their messages. It starts by holding the watermark's row and checks that the window before is
+still the last one, so of two evaluators only one gets through.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import cast
+
+from sqlalchemy.engine import Connection, Engine
+
+from monitor.evaluate import judge, measure
+from monitor.evaluate.build import build
+from monitor.evaluate.cuts import Shelf, Want
+from monitor.evaluate.due import KINDS, Due, Line, next_due
+from monitor.evaluate.loaded import Reference
+from monitor.stats.profile import Profile, empty
+from monitor.stats.verdict import Family, Verdict
+from monitor.store import evaluations, profiles
+from monitor.store.blocks import log_end
+from monitor.store.catalog import Model, get_model_by_id, model_now
+from monitor.store.evaluations import PERFORMANCE, Evaluated
+from monitor.store.session import reading, writing
+
+OnVerdicts = Callable[[Connection, Model, Sequence[Verdict], int], None]
+
+BATCH = 50  # windows judged from one snapshot
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What one evaluation did. `complete`: nothing that was due is left, and no other evaluator was ahead."""
+
+    rows: int = 0
+    outcomes: int = 0
+    measured: int = 0
+    evaluated: int = 0
+    complete: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What judging a window came to. `reference_id` None: it was not judged."""
+
+    due: Due
+    rows: int
+    reference_id: int | None = None
+    verdicts: Sequence[Verdict] = ()
+    states: dict[Family, bytes] | None = None
+
+
+def evaluate_model(
+    engine: Engine, model_id: int, wall_now: int, on_verdicts: OnVerdicts, until: int | None = None
+) -> Progress:
+    """Bring one model up to date.
+
+    Args:
+        wall_now: the wall clock in microseconds; a model whose clock is its events takes its own now.
+        on_verdicts: called in the transaction in which a window gives its evidence, with the detectors' verdicts and
+            the model's clock (of a model whose clock is its events: when the window was due).
+        until: an instant to evaluate up to, whatever the model's clock says.
+
+    While a model is paused its windows pass without being judged.
+
+    Raises:
+        NotFound: the model was deleted.
+    """
+    with reading(engine) as connection:
+        model = get_model_by_id(connection, model_id)
+        now = model_now(connection, model, wall_now) if until is None else until
+        end = log_end(connection, model_id)
+    built = build(engine, model_id, now, end)
+    progress = Progress(rows=built.rows, outcomes=built.outcomes, complete=built.complete)
+    if not built.complete:
+        return progress
+    measured = measure.measure_dirty(engine, model_id, now)
+    progress = replace(progress, measured=measured.windows, complete=measured.complete)
+    evaluated, complete = _give_evidence(engine, model_id, now, on_verdicts)
+    return replace(progress, evaluated=evaluated, complete=progress.complete and complete)
+
+
+def _give_evidence(engine: Engine, model_id: int, now: int, on_verdicts: OnVerdicts) -> tuple[int, bool]:
+    done = 0
+    while True:
+        with reading(engine) as connection:
+            model = get_model_by_id(connection, model_id)
+            batch = judge_due(connection, model, now, BATCH)
+        for judged in batch:
+            if not _write(engine, model, judged, now, on_verdicts):
+                return done, False
+            done += 1
+        if len(batch) < BATCH:
+            return done, True
+
+
+def _write(engine: Engine, model: Model, judged: Judged, now: int, on_verdicts: OnVerdicts) -> bool:
+    """One short transaction; False, and nothing written, when the window is not the next one any more."""
+    due = judged.due
+    at = due.at if model.config.clock == "events" else now
+    with writing(engine) as connection:
+        if profiles.lock_watermark(connection, model.id) is None:
+            return False
+        last = evaluations.last_evaluated(connection, model.id, due.kind)
+        if (None if last is None else last.start) != due.previous:
+            return False
+        row = Evaluated(due.kind, due.start, due.end, at, judged.rows)
+        if not evaluations.add_evaluation(connection, model.project_id, model.id, row):
+            return False
+        if judged.reference_id is not None and judged.states:
+            states = {str(family): state for family, state in judged.states.items()}
+            evaluations.save_detectors(connection, model.project_id, model.id, judged.reference_id, due.start, states)
+        measure.finish(connection, model, due.kind, due.start, due.end, at)
+        if judged.verdicts:
+            on_verdicts(connection, model, judged.verdicts, at)
+    return True
+
+
+# ---------------------------------------------------------------- judging
+
+
+def judge_due(connection: Connection, model: Model, now: int, limit: int) -> list[Judged]:
+    """The next due windows, at most `limit`, judged in the order in which they were due."""
+    lines = [Line.read(connection, model.id, kind) for kind in KINDS]
+    judging = _Judging(connection, model)
+    found: list[Judged] = []
+    while len(found) < limit and (due := next_due(connection, model, lines, now)) is not None:
+        judged = judging.judge(due)
+        next(line for line in lines if line.kind == due.kind).took(due, judged.rows)
+        found.append(judged)
+    return found
+
+
+class _Judging:
+    """Judges windows one after the other, the detectors' states going from one to the next."""
+
+    def __init__(self, connection: Connection, model: Model) -> None:
+        self._connection = connection
+        self._model = model
+        self._shelf = Shelf(connection, model)
+        self._states = evaluations.detector_states(connection, model.id)
+        self._newest = profiles.current_number(connection, model.id)
+
+    def judge(self, due: Due) -> Judged:
+        profile = self._profile(due)
+        rows = 0 if profile is None else profile.rows
+        number = self._newest if profile is None else profile.binning.number
+        reference = self._shelf.reference(number) if number else None
+        if reference is None or self._model.paused_at is not None:
+            return Judged(due, rows)
+        if reference.until is not None and due.start < reference.until:
+            return Judged(due, rows)  # a window of the reference itself, or before it
+        base = _baseline(reference, self._model.config.budget_windows, self._model.config.timezone)
+        # States made against an earlier reference too: the judge knows them, and ends what was open against it.
+        states = {cast(Family, family): state for family, (_, state) in self._states.items()}
+        window = empty(reference.binning) if profile is None else profile
+        verdicts, after = judge.judge_window(base, window, states, due.kind, due.start, due.end)
+        for family, state in after.items():
+            self._states[family] = (reference.stored.id, state)
+        return Judged(due, rows, reference.stored.id, verdicts, after)
+
+    def _profile(self, due: Due) -> Profile | None:
+        """The window's rows; for performance with the outcomes that were known when its labels were due.
+
+        When evaluation lags (a backfill, a replay), later outcomes are in the profiles already; they are left out, so
+        that the evidence is the one that an evaluation in time would have given.
+        """
+        known: list[int] = []
+        profile = self._shelf.profile(due.start, due.end, max_known_at=known)
+        if due.kind == PERFORMANCE and known and max(known) > due.at:
+            return Shelf(self._connection, self._model, Want(as_of=due.at)).profile(due.start, due.end)
+        return profile
+
+
+@lru_cache(maxsize=16)
+def _baseline(reference: Reference, budget_windows: float, timezone: str) -> judge.Baseline:
+    """Costly to make; references are cached, so the same object comes back."""
+    return judge.baseline(
+        reference.binning,
+        reference.profile,
+        [profile for _, _, profile in reference.windows],
+        budget_windows,
+        [start for start, _, _ in reference.windows],
+        timezone,
+    )

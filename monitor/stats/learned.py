@@ -1,0 +1,176 @@
+"""What a reference teaches the detectors: shares, their natural variation from window to window, and its error.
+
+Everything comes from the reference's windows: overdispersion (Pearson's X^2), slow wander, and the check that the
+reference is no evidence against itself.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from monitor.stats.evidence import CountModel, Floats, ScalarModel, count_log_e
+
+TOLERANCE = 0.01  # PSI that nobody cares about: below half of it no alarm ever, at any number of rows
+UNKNOWN_PHI = 2.0  # what an unknown variation between windows is taken for
+MANY = 3.0  # phi above which a window counts as one observation rather than as its rows
+WANDER_BLOCKS = 6
+
+
+def dispersion(blocks: Floats, p: Floats, fitted: int = 1) -> tuple[float, float]:
+    """Pearson's X^2/(K-1) over blocks and its standard error.
+
+    blocks: counts [T, K] of the reference's windows (empty ones are left out); p: the pooled shares [K]. The mean is
+    corrected by T/(T-fitted), because p (in each of the `fitted` phases) comes from the same blocks. The standard error
+    is the larger one of what the blocks show and what chance alone gives. Needs two blocks with rows; else
+    (UNKNOWN_PHI, 0).
+    """
+    rows = blocks.sum(axis=1)
+    blocks, rows = blocks[rows > 0], rows[rows > 0]
+    number = rows.size
+    if number < 2 or p.size < 2:
+        return UNKNOWN_PHI, 0.0
+    expected = rows[:, None] * p
+    ratio = ((blocks - expected) ** 2 / expected).sum(axis=1) / (p.size - 1)
+    phi = float(ratio.mean()) * number / max(number - fitted, 1)
+    error = max(float(ratio.std(ddof=1)), phi * float(np.sqrt(2 / (p.size - 1)))) / np.sqrt(number)
+    return phi, float(error)
+
+
+def _wander(blocks: Floats, weight: Floats, p: Floats) -> float:
+    """Variance of a slow wander as an addition to 1/kappa: the reference in about six blocks against single ones."""
+    number = blocks.shape[0]
+    if number < 2 * WANDER_BLOCKS:
+        return 0.0
+    part = np.arange(number) * WANDER_BLOCKS // number
+    merged = np.zeros((WANDER_BLOCKS, p.size))
+    np.add.at(merged, part, blocks * weight[:, None])
+    merged = merged[merged.sum(axis=1) > 0]
+    if merged.shape[0] < 3:
+        return 0.0
+    phi, _ = dispersion(merged, p)
+    freedom = (p.size - 1) * (merged.shape[0] - 1)
+    if phi <= 1 + 2 * np.sqrt(2 / freedom):
+        return 0.0
+    return (phi - 1) / float(merged.sum(axis=1).mean())
+
+
+def _allowed(tolerance: float, p: Floats) -> float:
+    """1/kappa that the tolerance stands for: a permanent shift with a PSI of a third of it on average.
+
+    A Dirichlet with a very small share has a long tail: of two bins with a rare one it would call a share of 1 %
+    possible where the reference had none. There 1/kappa is a third of the share whose PSI is the tolerance.
+    """
+    usual = tolerance / (3 * max(p.size - 1, 1))
+    if p.size != 2 or p.min() > 0.1:
+        return usual
+    rare = float(p.min())
+    low, high = rare, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        if (middle - rare) * np.log(middle / rare) < tolerance:
+            low = middle
+        else:
+            high = middle
+    return min(usual, high / 3)
+
+
+def count_model(
+    signals: list[tuple[Floats, Floats]],
+    tolerance: float | Floats = TOLERANCE,
+    direction: list[int] | None = None,
+    phases: list[tuple[int, float] | None] | None = None,
+) -> CountModel:
+    """The model of count signals, from the reference.
+
+    signals: for each signal the counts of the whole reference [K] and of its windows [T, K] (T = 0 where the reference
+    has no times: then the variation between windows is taken as UNKNOWN_PHI). tolerance: PSI, one or [signals].
+    phases: of each signal whose windows were adjusted by phases their number, and the rows of the smallest one, whose
+    error then counts as the reference's.
+    """
+    size = len(signals)
+    tolerances = np.broadcast_to(np.asarray(tolerance, float), (size,))
+    shares: list[Floats] = []
+    inverse_k0, kappa, scale, phis = np.zeros(size), np.ones(size), np.ones(size), np.ones(size)
+    limit = np.full(size, np.inf)
+    parts = phases if phases is not None else [None] * size
+    for index, (total, blocks) in enumerate(signals):
+        total = np.asarray(total, float)
+        blocks = np.asarray(blocks, float).reshape(-1, total.size)
+        bins, rows = total.size, float(total.sum())
+        fitted, sure = parts[index] or (1, rows)
+        p = (total + 0.5) / (rows + 0.5 * bins)
+        shares.append(p)
+        blocks = blocks[blocks.sum(axis=1) > 0]
+        slow = 0.0
+        if blocks.shape[0] < 2:
+            phi, scale[index] = UNKNOWN_PHI, 1 / UNKNOWN_PHI
+        else:
+            mean, error = dispersion(blocks, p, fitted)
+            phi = max(mean + error, 1.0)
+            per_block = blocks.sum(axis=1)
+            inverse_k0[index] = (phi - 1) / max(float(per_block.mean()) - 1, 1.0)
+            weight = (1 + inverse_k0[index]) / (1 + per_block * inverse_k0[index])
+            slow = _wander(blocks, weight, p)
+            limit[index] = np.log(blocks.shape[0]) if phi > MANY else np.inf
+        phis[index] = phi
+        allowed = _allowed(float(tolerances[index]), p)
+        kappa[index] = 1 / (allowed + phi / max(sure, 1.0) + slow)
+    sizes = [p.size for p in shares]
+    offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64) if sizes else np.zeros(0, np.int64)
+    ways = np.asarray(direction if direction is not None else np.zeros(size), np.int64)
+    flat = np.concatenate(shares) if shares else np.zeros(0)
+    model = CountModel(flat, offsets, inverse_k0, kappa, scale, phis, ways, limit)
+    for index, (_, blocks) in enumerate(signals):
+        inverse_k0[index] = _tempered(model.only(index), np.asarray(blocks, float).reshape(-1, sizes[index]))
+    return replace(model, inverse_k0=inverse_k0)
+
+
+def _tempered(model: CountModel, blocks: Floats) -> float:
+    """1/k0 of one signal, raised until E is at most 1 on average over the reference's own runs of 1, 2, 4, 8 windows.
+
+    The Dirichlet-multinomial knows the variance between windows, but neither rare storms nor days that resemble the day
+    before. Where the reference has them, rows count for fewer until it is no evidence against itself.
+    """
+    number, factor = blocks.shape[0], float(model.inverse_k0[0])
+    if number < 8:
+        return factor
+    rows = blocks.sum(axis=1)
+    for _ in range(40):
+        weighted = blocks * (model.scale[0] * (1 + factor) / (1 + rows * factor))[:, None]
+        sums = np.vstack([np.zeros((1, blocks.shape[1])), np.cumsum(weighted, axis=0)])
+        runs = [np.maximum(sums[m:] - sums[:-m], 0.0) for m in (1, 2, 4, 8) if 4 * m <= number]
+        if all(np.exp(np.minimum(count_log_e(model, run), 100.0)).mean() <= 1 for run in runs):
+            break
+        factor = max(factor * 1.3, 0.05 / max(float(rows.mean()), 1.0))
+    return factor
+
+
+def scalar_model(
+    windows: list[Floats],
+    clip: list[float],
+    floor: list[float],
+    phases: list[int] | None = None,
+    tolerance: list[float] | None = None,
+) -> ScalarModel:
+    """The model of scalar signals from their values in the reference's windows (NaN left out); needs 3 values each.
+
+    floor: smallest believable standard deviation of each signal (such as the counting error), in its own units.
+    phases: number of phases whose means were taken out (1: none). tolerance: the shift that nobody cares about, in the
+    signal's own units.
+    """
+    kept = [np.asarray(values, float)[np.isfinite(values)] for values in windows]
+    mean = np.array([values.mean() for values in kept])
+    parts = np.asarray(phases if phases is not None else [1] * len(kept), float)
+    freedom = np.array([values.size for values in kept]) - parts
+    squared = np.array([float(((values - values.mean()) ** 2).sum()) for values in kept])
+    sd = np.maximum(np.sqrt(squared / np.maximum(freedom, 1.0)), np.maximum(np.asarray(floor, float), 1e-9))
+    allowed = (np.asarray(tolerance if tolerance is not None else np.zeros(len(kept)), float) / sd) ** 2 / 3
+    bound = np.asarray(clip, float) * np.sqrt(1 + allowed)  # a clipped value must still be beyond the tolerance
+    squares, power = np.zeros(len(kept)), np.ones(len(kept))
+    for index, values in enumerate(kept):
+        y = np.clip((values - mean[index]) / sd[index], -bound[index], bound[index])
+        squares[index] = max(float(((y - y.mean()) ** 2).sum()), float(freedom[index]))
+        if values.size >= 10:
+            lag = float((y[1:] * y[:-1]).sum() / max(float((y * y).sum()), 1e-12))
+            power[index] = 1.0 if lag < 2 / np.sqrt(values.size) else (1 - lag) / (1 + lag)
+    return ScalarModel(mean, sd, np.array([v.size for v in kept]) / parts, squares, bound, power, freedom, allowed)

@@ -1,0 +1,133 @@
+"""A detector's state between windows, and its written form."""
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.stats import incident
+from monitor.stats.evidence import Floats
+from monitor.stats.incident import HOLD
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window's values: start and end in us, rows, counts on the flat axis of bins, scalars (NaN: no value)."""
+
+    start: int
+    end: int
+    rows: int
+    counts: Floats
+    scalars: Floats
+
+
+@dataclass
+class Memory:
+    """The detector's state. Axis 0 of the arrays is the kept starts, oldest first.
+
+    age: windows since the last reset; births: number of the window in which each start was born (first is 1); begins:
+    that window's start in us; counts: weighted counts since each start [starts, bins]; sums: number, sum and sum of
+    squares of the scalars' deviations [starts, scalars, 3]; log_e: log E of each start [starts, signals]; log_m: the
+    same plus what dropped starts left behind; hold: windows in a row that the last incident had to be back; quiet:
+    windows since it closed, -1 while none has.
+    """
+
+    mark: str
+    age: int
+    births: NDArray[np.int64]
+    begins: NDArray[np.int64]
+    counts: Floats
+    sums: Floats
+    log_e: Floats
+    log_m: Floats
+    waiting: Window | None = None
+    incident: "incident.Incident | None" = None
+    hold: int = HOLD
+    quiet: int = -1
+
+
+class _Stored(msgspec.Struct, array_like=True):
+    """The written form: shapes, then the arrays one after the other, compressed."""
+
+    mark: str
+    age: int
+    starts: int
+    bins: int
+    scalars: int
+    signals: int
+    arrays: bytes
+    waiting: tuple[int, int, int, bytes, bytes] | None
+    incident: bytes | None
+    hold: int = HOLD
+    quiet: int = -1
+
+
+def dump(memory: Memory) -> bytes:
+    """The memory as bytes (MessagePack; counts and sums in single precision, as `advance` keeps them)."""
+    arrays = b"".join(
+        [
+            memory.births.tobytes(),
+            memory.begins.tobytes(),
+            memory.counts.astype(np.float32).tobytes(),
+            memory.sums.astype(np.float32).tobytes(),
+            memory.log_e.tobytes(),
+            memory.log_m.tobytes(),
+        ]
+    )
+    waiting = memory.waiting
+    stored = _Stored(
+        memory.mark,
+        memory.age,
+        memory.births.size,
+        memory.counts.shape[1],
+        memory.sums.shape[1],
+        memory.log_e.shape[1],
+        zlib.compress(arrays, 1),
+        (waiting.start, waiting.end, waiting.rows, waiting.counts.tobytes(), waiting.scalars.tobytes())
+        if waiting is not None
+        else None,
+        incident.dump(memory.incident) if memory.incident is not None else None,
+        memory.hold,
+        memory.quiet,
+    )
+    return msgspec.msgpack.encode(stored)
+
+
+def load(data: bytes) -> Memory:
+    """Reads what `dump` wrote; raises msgspec.DecodeError or ValueError where it is something else."""
+    stored = msgspec.msgpack.decode(data, type=_Stored)
+    raw, position = zlib.decompress(stored.arrays), 0
+
+    def take(kind: type, *shape: int) -> Floats:
+        nonlocal position
+        size = int(np.prod(shape)) if shape else 1
+        array: NDArray[Any] = np.frombuffer(raw, kind, size, position).reshape(shape)
+        position += int(array.nbytes)
+        return array.astype(np.int64 if kind is np.int64 else np.float64)
+
+    births, begins = take(np.int64, stored.starts), take(np.int64, stored.starts)
+    counts = take(np.float32, stored.starts, stored.bins)
+    sums = take(np.float32, stored.starts, stored.scalars, 3)
+    log_e, log_m = take(np.float64, stored.starts, stored.signals), take(np.float64, stored.starts, stored.signals)
+    waiting = None
+    if stored.waiting is not None:
+        start, end, rows, held, scalars = stored.waiting
+        waiting = Window(start, end, rows, np.frombuffer(held).copy(), np.frombuffer(scalars).copy())
+    ongoing = incident.load(stored.incident) if stored.incident is not None else None
+    return Memory(
+        stored.mark,
+        stored.age,
+        births.astype(np.int64),
+        begins.astype(np.int64),
+        counts,
+        sums,
+        log_e,
+        log_m,
+        waiting,
+        ongoing,
+        stored.hold,
+        stored.quiet,
+    )
