@@ -1,0 +1,200 @@
+"""Charts as plain dictionaries in Plotly's language.
+
+A figure is {"x", "data", "layout"}: `x` is shared by every trace that has none of its own, which halves the page.
+Colours are names (theme.py) that static/app.js replaces by values of the light or dark theme; it also adds fonts,
+margins and grid. Text that a user chose passes `plain`, because Plotly reads a little HTML in labels.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from dashboards import theme
+
+Figure = dict[str, Any]
+LABEL = 28
+
+
+def plain(text: str, longest: int | None = None) -> str:
+    """The text as Plotly shows it literally: its pseudo-HTML and entities are escaped; cut to `longest` characters."""
+    if longest is not None and len(text) > longest:
+        text = text[: longest - 1] + "…"
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def tidy(values: Sequence[float | None]) -> list[float | None]:
+    """Five significant digits, and None for what JSON cannot carry."""
+    return [None if value is None or not math.isfinite(value) else float(f"{value:.5g}") for value in values]
+
+
+def line(
+    x: Sequence[str],
+    values: Sequence[float | None],
+    *,
+    low: Sequence[float | None] | None = None,
+    high: Sequence[float | None] | None = None,
+    provisional: Sequence[bool] | None = None,
+    coverage: Sequence[float | None] | None = None,
+    unit: str = "",
+    name: str = "",
+    zero: bool = False,
+) -> Figure:
+    """One metric over time: final windows as a line in its 95 % band, provisional ones hollow and dotted.
+
+    `coverage` (share of rows that are labelled) becomes a strip of bars below.
+    """
+    data: list[Figure] = []
+    if low is not None and high is not None and any(value is not None for value in low):
+        data += _band(tidy(low), tidy(high))
+    shown = tidy(values)
+    if provisional is not None and any(provisional):
+        settled = [None if open_ else value for value, open_ in zip(shown, provisional, strict=True)]
+        data.append(_line(settled, name or "value", theme.BLUE))
+        data.append(_provisional(shown, provisional))
+    else:
+        data.append(_line(shown, name or "value", theme.BLUE))
+    layout: Figure = {"yaxis": _axis(unit, zero), "showlegend": False}
+    if coverage is not None:
+        data.append(_coverage(tidy(coverage)))
+        layout["yaxis"]["domain"] = [0.27, 1]
+        layout["yaxis2"] = {
+            "domain": [0, 0.15],
+            "range": [0, 1],
+            "tickformat": ".0%",
+            "tickvals": [0, 1],
+            "fixedrange": True,
+        }
+        layout["xaxis"] = {"anchor": "y2"}
+    return {"x": list(x), "data": data, "layout": layout}
+
+
+def _line(values: list[float | None], name: str, color: str, width: float = 2) -> Figure:
+    alone = sum(value is not None for value in values) <= 60
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if alone else "lines",
+        "name": plain(name),
+        "y": values,
+        "line": {"color": color, "width": width},
+        "marker": {"color": color, "size": 5},
+    }
+
+
+def _band(low: list[float | None], high: list[float | None]) -> list[Figure]:
+    edge: Figure = {"type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    return [
+        {**edge, "y": low, "name": "low"},
+        {**edge, "y": high, "name": "high", "fill": "tonexty", "fillcolor": theme.BAND},
+    ]
+
+
+def _provisional(values: list[float | None], provisional: Sequence[bool]) -> Figure:
+    first = next(index for index, open_ in enumerate(provisional) if open_)
+    kept = [
+        value if open_ or index == first - 1 else None
+        for index, (value, open_) in enumerate(zip(values, provisional, strict=True))
+    ]
+    size = 7 if sum(provisional) <= 30 else 4.5
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "provisional",
+        "y": kept,
+        "line": {"color": theme.BLUE, "width": 1.5, "dash": "dot"},
+        "marker": {"color": theme.BLUE, "size": size, "symbol": "circle-open", "line": {"width": 1.25}},
+    }
+
+
+def _coverage(values: list[float | None]) -> Figure:
+    return {
+        "type": "bar",
+        "name": "labelled",
+        "y": values,
+        "yaxis": "y2",
+        "marker": {"color": theme.QUIET_BAR},
+        "hovertemplate": "%{y:.0%}",
+    }
+
+
+def lines(x: Sequence[str], series: Sequence[tuple[str, Sequence[float | None]]], unit: str) -> Figure:
+    """Up to four metrics of one unit over time, the last of them strongest (p50, p95, p99 for instance)."""
+    colors = (theme.SKY, theme.BLUE, theme.ORANGE, theme.PURPLE)
+    data = [_line(tidy(values), name, color, 1.75) for (name, values), color in zip(series, colors, strict=False)]
+    return {"x": list(x), "data": data, "layout": {"yaxis": _axis(unit, True), "showlegend": len(data) > 1}}
+
+
+def bars(x: Sequence[str], values: Sequence[float | None], name: str, unit: str = "") -> Figure:
+    """One bar a window."""
+    bar = {"type": "bar", "name": plain(name), "y": tidy(values), "marker": {"color": theme.BAR}}
+    return {"x": list(x), "data": [bar], "layout": {"yaxis": _axis(unit, True), "showlegend": False, "bargap": 0.15}}
+
+
+def between(figure: Figure, from_x: str, to_x: str) -> Figure:
+    """The figure with its time axis fixed, so that charts below each other line up also where one has no data."""
+    layout = dict(figure["layout"])
+    layout["xaxis"] = {**layout.get("xaxis", {}), "type": "date", "range": [from_x, to_x]}
+    return {**figure, "layout": layout}
+
+
+def level(figure: Figure, value: float, text: str) -> Figure:
+    """The figure with a dashed level line, for instance a latency budget."""
+    shape = {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": value,
+        "y1": value,
+        "line": {"color": theme.ALERT_LINE, "width": 1, "dash": "dash"},
+    }
+    note = {
+        "xref": "paper",
+        "x": 1,
+        "xanchor": "right",
+        "y": value,
+        "yanchor": "bottom",
+        "text": plain(text),
+        "showarrow": False,
+    }
+    return _with(figure, [shape], [note])
+
+
+def mark(figure: Figure, from_x: str, to_x: str, text: str, late: bool) -> Figure:
+    """The figure with a shaded stretch that begins with a line: since when an alert has evidence.
+
+    `late`: the line stands near the right edge, so its text goes to the left of it.
+    """
+    side: Figure = {"yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
+    shapes = [
+        {**side, "type": "rect", "x0": from_x, "x1": to_x, "fillcolor": theme.ALERT_FILL, "line": {"width": 0}},
+        {**side, "type": "line", "x0": from_x, "x1": from_x, "line": {"color": theme.ALERT_LINE, "width": 1.5}},
+    ]
+    note = {
+        "x": from_x,
+        "yref": "paper",
+        "y": 1,
+        "yanchor": "bottom",
+        "xanchor": "right" if late else "left",
+        "text": plain(text),
+        "showarrow": False,
+    }
+    return _with(figure, shapes, [note])
+
+
+def _with(figure: Figure, shapes: list[Figure], notes: list[Figure]) -> Figure:
+    layout = dict(figure["layout"])
+    layout["shapes"] = [*layout.get("shapes", []), *shapes]
+    layout["annotations"] = [*layout.get("annotations", []), *notes]
+    return {**figure, "layout": layout}
+
+
+def _axis(unit: str, zero: bool) -> Figure:
+    axis: Figure = {"fixedrange": True}
+    if zero:
+        axis["rangemode"] = "tozero"
+    if unit == "share":
+        axis["tickformat"] = ".0%"
+        axis["hoverformat"] = ".2%"
+    elif unit:
+        axis["ticksuffix"] = " " + unit
+    return axis

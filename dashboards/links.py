@@ -1,0 +1,89 @@
+"""Every URL of the dashboard. Names are data: each is quoted, wherever it stands."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from monitor import clock
+
+_PLAIN = re.compile(r"[^\x00-\x1f\x7f/\\]+")
+
+
+def _name(text: str) -> str:
+    return quote(text, safe="")
+
+
+@dataclass(frozen=True)
+class Links:
+    """URLs below the path that the service is mounted at (`root`, for instance "" or /keepwatch)."""
+
+    root: str = ""
+
+    def home(self, cursor: str | None = None) -> str:
+        return f"{self.root}/" + _query(after=cursor)
+
+    def static(self, path: str) -> str:
+        return f"{self.root}/static/{path}"
+
+    def login(self) -> str:
+        return f"{self.root}/login"
+
+    def logout(self) -> str:
+        return f"{self.root}/logout"
+
+    def model(self, model: str, **query: str | None) -> str:
+        return f"{self.root}/models/{_name(model)}" + _query(**query)
+
+    def features(self, model: str) -> str:
+        return f"{self.model(model)}/features"
+
+    def feature(self, model: str, feature: str, **query: str | None) -> str:
+        """A feature's page; names that a path cannot carry (slashes, dots, control characters) go into the query."""
+        if not _PLAIN.fullmatch(feature) or feature in (".", ".."):
+            return self.features(model) + _query(name=feature, **query)
+        return f"{self.features(model)}/{_name(feature)}" + _query(**query)
+
+    def reports(self, model: str) -> str:
+        return f"{self.model(model)}/reports"
+
+    def report(self, model: str, report: str) -> str:
+        return f"{self.reports(model)}/{_name(report)}"
+
+    def report_state(self, model: str, report: str) -> str:
+        return f"{self.root}/v1/models/{_name(model)}/reports/{_name(report)}"
+
+    def report_html(self, model: str, report: str) -> str:
+        return f"{self.report_state(model, report)}/html"
+
+    def alerts(self, **query: str | None) -> str:
+        return f"{self.root}/alerts" + _query(**query)
+
+    def alert(self, alert: str) -> str:
+        return f"{self.root}/alerts/{_name(alert)}"
+
+    def alert_action(self, alert: str, action: str) -> str:
+        return f"{self.alert(alert)}/{action}"
+
+    def channels(self) -> str:
+        return f"{self.root}/channels"
+
+
+def _query(**values: str | None) -> str:
+    given = {name.rstrip("_"): value for name, value in values.items() if value is not None}
+    return "?" + urlencode(given) if given else ""
+
+
+def stretch(from_us: int, to_us: int) -> dict[str, str]:
+    """A stretch of time as query parameters (for `Links.model(name, **stretch(a, b))`)."""
+    return {"from_": clock.render(from_us), "to": clock.render(to_us)}
+
+
+def place(at: tuple[int, str] | None) -> str | None:
+    """The place of the next page as one query parameter."""
+    return None if at is None else f"{at[0]}-{at[1]}"
+
+
+def read_place(text: str | None) -> tuple[int, str] | None:
+    """What `place` wrote; None for anything else."""
+    when, _, name = (text or "").partition("-")
+    return (int(when), name) if when.isascii() and when.isdigit() and len(when) < 19 and name else None

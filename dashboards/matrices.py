@@ -1,0 +1,121 @@
+"""Charts that are not a line over time: the heat map, and distributions against their reference."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from dashboards import theme
+from dashboards.figures import LABEL, Figure, plain, tidy
+
+
+def heatmap(
+    x: Sequence[str], names: Sequence[str], values: Sequence[Sequence[float | None]], urls: Sequence[str]
+) -> Figure:
+    """Features x time. Rows are numbered, with names as tick labels, so that no name is read as a date or a number.
+
+    Args:
+        x: edges of the windows, one more than there are columns.
+        names: a feature each row, the first on top.
+        values: rows x columns.
+        urls: where a click on the row leads.
+    """
+    cells: Figure = {
+        "type": "heatmap",
+        "x": list(x),
+        "y": list(range(len(names))),
+        "z": [tidy(row) for row in values],
+        "zmin": 0,
+        "zmax": theme.HEAT_TOP,
+        "colorscale": [[at, color] for at, color in theme.HEAT_STOPS],
+        "xgap": 0 if len(x) > 60 else 1,
+        "ygap": 1,
+        "hoverongaps": False,
+        "hovertemplate": "%{y}<br>%{x}<br>PSI %{z:.3f}<extra></extra>",
+        "showscale": False,
+    }
+    axis = {
+        "tickvals": list(range(len(names))),
+        "ticktext": [plain(name, LABEL) for name in names],
+        "autorange": "reversed",
+        "fixedrange": True,
+        "showgrid": False,
+        "zeroline": False,
+        "ticks": "",
+        "automargin": True,
+    }
+    layout = {"yaxis": axis, "xaxis": {"showgrid": False}, "hovermode": "closest", "showlegend": False}
+    return {"data": [cells], "layout": layout, "links": list(urls)}
+
+
+def histogram(edges: Sequence[float], now: Sequence[float], reference: Sequence[float] | None) -> Figure:
+    """Shares per bin, drawn as density so that bins of unequal width compare: current as bars, reference as a line.
+
+    Args:
+        edges: finite, ascending, one more than there are bins.
+        now, reference: share of each bin.
+    """
+    middles = [(low + high) / 2 for low, high in pairwise(edges)]
+    widths = [high - low for low, high in pairwise(edges)]
+    data: list[Figure] = [
+        {
+            "type": "bar",
+            "name": "now",
+            "x": tidy(middles),
+            "width": tidy(widths),
+            "y": tidy(_density(now, widths)),
+            "customdata": tidy(now),
+            "marker": {"color": theme.BAR, "line": {"width": 0}},
+            "hovertemplate": "%{customdata:.2%}",
+        }
+    ]
+    if reference is not None:
+        steps = _density(reference, widths)
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": "reference",
+                "x": tidy(edges),
+                "y": tidy([*steps, steps[-1] if steps else 0]),
+                "line": {"color": theme.ORANGE, "width": 2, "shape": "hv"},
+                "hoverinfo": "skip",
+            }
+        )
+    return {
+        "data": data,
+        "layout": {
+            "yaxis": {"rangemode": "tozero", "showticklabels": False, "fixedrange": True},
+            "bargap": 0,
+            "showlegend": True,
+        },
+    }
+
+
+def _density(shares: Sequence[float], widths: Sequence[float]) -> list[float]:
+    return [share / width if width > 0 else 0.0 for share, width in zip(shares, widths, strict=True)]
+
+
+def levels(names: Sequence[str], now: Sequence[float], reference: Sequence[float] | None) -> Figure:
+    """Shares per level as horizontal bars, the reference beside the current."""
+    rows = list(range(len(names)))
+    share = {"type": "bar", "orientation": "h", "y": rows, "hovertemplate": "%{x:.2%}"}
+    data: list[Figure] = [{**share, "name": "now", "x": tidy(now), "marker": {"color": theme.BAR}}]
+    if reference is not None:
+        data.append({**share, "name": "reference", "x": tidy(reference), "marker": {"color": theme.ORANGE}})
+    axis = {
+        "tickvals": rows,
+        "ticktext": [plain(name, LABEL) for name in names],
+        "autorange": "reversed",
+        "fixedrange": True,
+        "showgrid": False,
+        "automargin": True,
+        "ticks": "",
+    }
+    layout = {
+        "yaxis": axis,
+        "xaxis": {"tickformat": ".0%", "fixedrange": True, "rangemode": "tozero"},
+        "barmode": "group",
+        "bargap": 0.25,
+        "hovermode": "closest",
+        "showlegend": True,
+    }
+    return {"data": data, "layout": layout}

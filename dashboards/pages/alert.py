@@ -1,0 +1,179 @@
+"""One alert's page: what, since when, how sure, why (a chart for each cause), what happened, what now."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from dashboards import formats, words
+from dashboards.formats import Zone
+from dashboards.links import Links, stretch
+from dashboards.pages import alerts, charts
+from dashboards.pages import stretch as stretches
+from dashboards.pages.charts import Chart
+from monitor import clock
+from monitor.errors import Invalid
+from monitor.evaluate import series as data
+from monitor.evaluate.panel import Signal, panel
+from monitor.store.alerts import Alert, AlertEvent, get_alert, list_events
+from monitor.store.catalog import Model, get_model, model_now
+
+CAUSES = 6
+_SIGNALS = {"prediction_drift": Signal.PREDICTION, "score_drift": Signal.SCORE}
+BEFORE, AFTER = 60, 30  # windows around the first evidence
+
+
+@dataclass(frozen=True)
+class ShownCause:
+    """A cause with its place in the list, its numbers as text, where it leads, and its chart."""
+
+    cause: alerts.Cause
+    effect: str
+    interval: str
+    share: str
+    url: str
+    chart: Chart | None
+
+
+@dataclass(frozen=True)
+class AlertPage:
+    line: alerts.Line
+    model: Model
+    certainty: str
+    budget: str
+    ratio: float | None
+    meter: int
+    causes: Sequence[ShownCause]
+    more_causes: int
+    events: Sequence[AlertEvent]
+    advice: Sequence[str]
+    model_url: str
+
+
+def load(connection: Connection, project_id: int, alert_id: str, wall: int, links: Links) -> AlertPage:
+    """Everything the page shows.
+
+    Raises:
+        NotFound: there is no such alert in the project.
+    """
+    alert = get_alert(connection, project_id, alert_id)
+    model = get_model(connection, project_id, alert.model)
+    line = alerts.Line(alert, Zone(model.config.timezone))
+    now = model_now(connection, model, wall)
+    from_us, to_us = around(alert, model, now)
+    query = stretch(from_us, to_us)
+    causes = line.causes
+    shown = [_cause(connection, model, alert, cause, index, now, links) for index, cause in enumerate(causes[:CAUSES])]
+    threshold = alert.budget.get("threshold")
+    ratio = alert.evidence / threshold if threshold else None
+    return AlertPage(
+        line=line,
+        model=model,
+        certainty=certainty(ratio),
+        budget=budget(model),
+        ratio=ratio,
+        meter=meter(ratio),
+        causes=shown,
+        more_causes=max(0, len(causes) - CAUSES),
+        events=list(reversed(list_events(connection, project_id, alert.id))),
+        advice=words.ADVICE.get(alert.family, ()),
+        model_url=links.model(model.name, **query),
+    )
+
+
+def around(alert: Alert, model: Model, now: int) -> tuple[int, int]:
+    """The stretch that shows how it began: from 60 windows before the first evidence to 30 after the last change."""
+    window = model.config.window_us
+    start = alert.first_evidence_at - BEFORE * window
+    end = min(now, max(alert.resolved_at or alert.updated_at, alert.opened_at) + AFTER * window)
+    return start, max(end, alert.first_evidence_at + window)
+
+
+def meter(ratio: float | None) -> int:
+    """Evidence over threshold as percent of a bar on a log scale: 50 at the threshold, 0 at 1/1000, 100 at 1000."""
+    return round(min(100.0, max(0.0, 50 + 50 * math.log10(ratio) / 3))) if ratio else 0
+
+
+def certainty(ratio: float | None) -> str:
+    """How strong the evidence is, in words, from evidence over threshold."""
+    if ratio is None:
+        return ""
+    if ratio >= 1000:
+        return "overwhelming: more than a thousand times what the budget asks for"
+    if ratio >= 1:
+        return f"{formats.number(ratio)} times what the budget asks for"
+    return f"{formats.percent(ratio)} of what the budget asks for: it has been fading since the alert opened"
+
+
+def budget(model: Model) -> str:
+    """The false-alarm budget as a sentence."""
+    number = model.config.false_alarms
+    length = formats.span(clock.parse_span(model.config.per))
+    alarms = "one false alarm" if number == 1 else f"{number:g} false alarms"
+    return f"at most {alarms} in {length} for this model"
+
+
+def _effect(cause: alerts.Cause, unit: str) -> tuple[str, str]:
+    """The change and its interval as text, in the unit of the signal."""
+    if unit == "share":
+        return formats.points(cause.effect, cause.low, cause.high)
+    shown = "share" if unit == "ratio" else ""
+    effect = formats.signed(cause.effect, shown) if unit != "PSI" else f"PSI {formats.number(cause.effect)}"
+    return effect, formats.interval(cause.low, cause.high, shown)
+
+
+def _place(metric: str) -> str:
+    """The chart of the model's page that shows a metric."""
+    if metric == "volume":
+        return "traffic"
+    return "latency" if metric.startswith("latency") else "drift" if metric == "psi" else "performance"
+
+
+def _cause(
+    connection: Connection, model: Model, alert: Alert, cause: alerts.Cause, index: int, now: int, links: Links
+) -> ShownCause:
+    told = words.cause(cause.metric)
+    effect, interval = _effect(cause, told.unit)
+    from_us, to_us = around(alert, model, now)
+    query = stretch(from_us, to_us)
+    if cause.feature is not None and cause.feature in (model.features or {}):
+        url = links.feature(model.name, cause.feature, **query)
+    else:
+        url = links.model(model.name, metric=told.drawn, **query) + f"#{_place(told.drawn)}"
+    return ShownCause(
+        cause=cause,
+        effect=effect,
+        interval=interval,
+        share=formats.percent(cause.share),
+        url=url,
+        chart=_chart(connection, model, alert, cause, f"cause-{index}", (from_us, to_us), now),
+    )
+
+
+def _chart(
+    connection: Connection,
+    model: Model,
+    alert: Alert,
+    cause: alerts.Cause,
+    key: str,
+    between: tuple[int, int],
+    now: int,
+) -> Chart | None:
+    zone = Zone(model.config.timezone)
+    from_us, to_us = between
+    step = stretches.step(to_us - from_us, model.config.window_us, 150)
+    metric = words.cause(cause.metric).drawn
+    signal = _SIGNALS.get(cause.metric)
+    query = data.Query(
+        metric=metric, feature=cause.feature, segment=cause.segment, from_us=from_us, to_us=to_us, step_us=step
+    )
+    try:
+        if signal is not None:
+            points = panel(connection, model, [(metric, signal)], from_us, to_us, step, now)[metric, signal]
+        else:
+            points = data.series(connection, model, query, now)
+    except Invalid:
+        return None  # a feature or a segment that the model no longer has
+    mark = (alert.first_evidence_at, min(alert.resolved_at or to_us, to_us), "first evidence")
+    return charts.of_metric(key, metric, points, zone, step, size="small", subject=cause.title, mark=mark)

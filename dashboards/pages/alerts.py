@@ -1,0 +1,119 @@
+"""Alerts as rows and as a page: what, since when, how sure, why, what now."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from dashboards import theme, words
+from dashboards.formats import Zone
+from dashboards.theme import State
+from monitor.store import overview
+from monitor.store.alerts import SEVERITIES, STATES, Alert, list_alerts
+from monitor.store.catalog import Model
+
+PAGE = 50
+Change = Callable[[Connection, int, str, str, int, str], Alert]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One change behind an alert; `effect`, `low`, `high` in the metric's own units, `share` of the evidence."""
+
+    metric: str
+    feature: str | None
+    segment: str | None
+    effect: float | None
+    low: float | None
+    high: float | None
+    share: float
+    text: str
+
+    @property
+    def sentence(self) -> str:
+        """What changed, as a sentence begins."""
+        text = self.text or self.title
+        return text[:1].upper() + text[1:]
+
+    @property
+    def title(self) -> str:
+        """The metric and what it is of, as plain text."""
+        of = self.feature if self.feature is not None else self.segment
+        title = words.cause(self.metric).title
+        return title if of is None else f"{title} of {of}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """An alert as it is shown, with the time zone of its model."""
+
+    alert: Alert
+    zone: Zone
+
+    @property
+    def title(self) -> str:
+        return words.family(self.alert.family)
+
+    @property
+    def state(self) -> State:
+        return theme.ALERT.get(self.alert.state, theme.UNKNOWN)
+
+    @property
+    def severity(self) -> State:
+        return theme.SEVERITY.get(self.alert.severity, theme.UNKNOWN)
+
+    @property
+    def is_open(self) -> bool:
+        return self.alert.state != "resolved"
+
+    @property
+    def causes(self) -> list[Cause]:
+        return [_cause(stored) for stored in self.alert.causes]
+
+
+def open_lines(connection: Connection, project_id: int) -> list[Line]:
+    """The newest open alerts of the project, the most severe first."""
+    found: list[Alert] = []
+    for state in ("firing", "acknowledged"):
+        found += list_alerts(connection, project_id, limit=PAGE, state=state)[0]
+    return _lines(connection, sorted(found, key=_rank))
+
+
+def of_model(connection: Connection, model: Model) -> list[Line]:
+    """The model's newest alerts, open ones first."""
+    found, _ = list_alerts(connection, model.project_id, limit=20, model_id=model.id)
+    zone = Zone(model.config.timezone)
+    return [Line(alert, zone) for alert in sorted(found, key=_rank)]
+
+
+def listed(
+    connection: Connection, project_id: int, model: Model | None, state: str | None, after: tuple[int, str] | None
+) -> tuple[list[Line], tuple[int, str] | None]:
+    """Fifty alerts, newest first, behind the place `after`; and the place of the next fifty."""
+    model_id = None if model is None else model.id
+    chosen = state if state in STATES else None
+    found, place = list_alerts(connection, project_id, limit=PAGE, model_id=model_id, state=chosen, after=after)
+    return _lines(connection, found), place
+
+
+def _lines(connection: Connection, found: Sequence[Alert]) -> list[Line]:
+    zones = overview.timezones(connection, (alert.model_id for alert in found))
+    return [Line(alert, Zone(zones.get(alert.model_id, "UTC"))) for alert in found]
+
+
+def _rank(alert: Alert) -> tuple[bool, int, int]:
+    return alert.state == "resolved", -SEVERITIES.index(alert.severity), -alert.opened_at
+
+
+def _cause(stored: dict[str, Any]) -> Cause:
+    return Cause(
+        metric=stored["metric"],
+        feature=stored.get("feature"),
+        segment=stored.get("segment"),
+        effect=stored.get("effect"),
+        low=stored.get("low"),
+        high=stored.get("high"),
+        share=stored.get("share") or 0.0,
+        text=stored.get("text") or "",
+    )

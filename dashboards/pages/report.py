@@ -1,0 +1,51 @@
+"""A report's page: its progress, then the report itself in a frame that can do nothing else."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from dashboards import theme
+from dashboards.formats import Zone
+from dashboards.theme import State
+from monitor import clock
+from monitor.errors import Invalid, QuotaExceeded
+from monitor.store import reports
+from monitor.store.catalog import Model
+
+WAITING = 5  # reports of one model that are not finished
+
+
+@dataclass(frozen=True)
+class ReportPage:
+    model: Model
+    zone: Zone
+    report: reports.Report
+    state: State
+
+
+def load(connection: Connection, model: Model, report_id: str) -> ReportPage:
+    """One report of the model, without its HTML.
+
+    Raises:
+        NotFound: the model has no such report.
+    """
+    found = reports.get_report(connection, model.id, report_id)
+    return ReportPage(model, Zone(model.config.timezone), found, theme.REPORT.get(found.state, theme.UNKNOWN))
+
+
+def ask(connection: Connection, model: Model, from_: str, to: str, now: int) -> str:
+    """Ask for a report of the stretch (times as RFC 3339); returns its id.
+
+    Raises:
+        Invalid: a time cannot be read, or the stretch is empty.
+        QuotaExceeded: five reports of the model are not finished yet.
+    """
+    try:
+        from_us, to_us = clock.parse(from_), clock.parse(to)
+    except ValueError as error:
+        raise Invalid(f"the stretch of the report: {error}") from None
+    if to_us <= from_us:
+        raise Invalid("the stretch of the report is empty")
+    if reports.count_waiting(connection, model.id) >= WAITING:
+        raise QuotaExceeded(f"{WAITING} reports of this model are not finished yet: try again in a minute")
+    return reports.create_report(connection, model.project_id, model.id, from_us, to_us, now).id

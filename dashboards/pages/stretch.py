@@ -1,0 +1,116 @@
+"""The stretch of time that a page shows, and the step it is drawn in."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.engine import Connection
+
+from dashboards.formats import Zone
+from monitor import clock
+from monitor.errors import Invalid
+from monitor.evaluate import windows
+from monitor.store.catalog import Model
+from monitor.store.profiles import first_start
+
+RANGES = {"24h": clock.DAY, "7d": 7 * clock.DAY, "30d": 30 * clock.DAY, "90d": 90 * clock.DAY}
+POINTS = 300
+COLUMNS = 120
+_HOURS = (1, 2, 3, 4, 6, 8, 12)
+_DAYS = (1, 2, 7, 14, 28)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """From (included) to (excluded) in microseconds; `name` is one of the ranges, "all", or "" for a chosen stretch."""
+
+    from_us: int
+    to_us: int
+    name: str
+    window_us: int
+
+    @property
+    def step_us(self) -> int:
+        """The shortest step that draws at most 300 points."""
+        return step(self.to_us - self.from_us, self.window_us, POINTS)
+
+    @property
+    def heat_step_us(self) -> int:
+        """The shortest step that draws at most 120 columns."""
+        return step(self.to_us - self.from_us, self.window_us, COLUMNS)
+
+    def step_at_least(self, needed: float) -> int:
+        """The shortest step for the heat map that is `needed` microseconds long, if ten columns are left then."""
+        length = self.to_us - self.from_us
+        fitting = [size for size in steps(length, self.window_us) if self.heat_step_us <= size <= length / 10]
+        return next((size for size in fitting if size >= needed), fitting[-1] if fitting else self.heat_step_us)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The stretch as parameters of `Links.model` and `Links.feature`."""
+        if self.name:
+            return {"range_": self.name}
+        return {"from_": clock.render(self.from_us), "to": clock.render(self.to_us)}
+
+
+def steps(length: int, window: int) -> list[int]:
+    """Steps that a stretch may be drawn in, ascending: the window, hours while they are few, days and weeks.
+
+    Windows are stored measured, days are stored profiled; steps of several hours are merged from every hour's profile,
+    which takes too long for a page beyond eight days.
+    """
+    hours = [hours * clock.HOUR for hours in _HOURS] if length <= 8 * clock.DAY else []
+    sizes = {window, *hours, *(days * clock.DAY for days in _DAYS)}
+    return sorted(size for size in sizes if size % window == 0)
+
+
+def step(length: int, window: int, most: int) -> int:
+    """The shortest span that is a multiple of `window` and cuts `length` into at most `most` parts."""
+    fitting = steps(length, window)
+    return next((size for size in fitting if length <= size * most), fitting[-1] if fitting else window)
+
+
+def choose(
+    connection: Connection, model: Model, now: int, range_: str | None, from_: str | None, to: str | None
+) -> Stretch:
+    """What the query asks for: `from` and `to`, else a named range that ends at the model's now.
+
+    Raises:
+        Invalid: a time cannot be read, or the stretch is empty.
+    """
+    window = model.config.window_us
+    if from_ or to:
+        zone = Zone(model.config.timezone)
+        end = _time(to, zone, "to") if to else now
+        start = _time(from_, zone, "from") if from_ else end - 7 * clock.DAY
+        if start >= end:
+            raise Invalid.field("from", "must be before `to`")
+        return _whole(model, start, end, "")
+    first = first_start(connection, model.id, 86400)
+    name = range_ if range_ in RANGES or range_ == "all" else _usual(window)
+    if name == "all":
+        start = min(first if first is not None else now, now - window)
+    else:
+        start = now - RANGES[name]
+    return _whole(model, start, max(now, start + window), name)
+
+
+def _whole(model: Model, start: int, end: int, name: str) -> Stretch:
+    """Cut at windows, so that stored profiles answer every question and no rows are read."""
+    window, zone = model.config.window_us, model.config.timezone
+    first = windows.start_of(start, window, zone)
+    last = windows.start_of(end - 1, window, zone)
+    return Stretch(first, windows.next_start(last, window, zone), name, window)
+
+
+def _usual(window: int) -> str:
+    return "7d" if window <= 3 * clock.HOUR else "30d" if window < clock.DAY else "90d"
+
+
+def _time(text: str, zone: Zone, field: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid.field(field, "not a time; for instance 2026-01-31T12:00:00Z") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone.info)
+    return clock.from_datetime(moment)

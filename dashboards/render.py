@@ -1,0 +1,87 @@
+"""Templates to answers: autoescaped HTML, and JSON that cannot leave its element."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jinja2
+import orjson
+from markupsafe import Markup, escape
+from starlette.responses import HTMLResponse
+
+from dashboards import assets, formats, theme, words
+from dashboards.formats import Zone
+from dashboards.links import Links
+from monitor import clock
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What every page shows around its content.
+
+    `theme` is "light", "dark" or "" (the system's choice); `viewer` the name of the session or key, "" before log-in;
+    `firing` the number of open alerts; `refresh` seconds after which an untouched page loads again, 0 for never.
+    """
+
+    links: Links
+    theme: str = ""
+    viewer: str = ""
+    may_write: bool = False
+    firing: int = 0
+    section: str = ""
+    refresh: int = 0
+
+
+def page(template: str, frame: Frame, status: int = 200, **content: Any) -> HTMLResponse:
+    """The template as an answer. `content` is plain data: strings are escaped, wherever they stand."""
+    html = environment().get_template(template).render(frame=frame, links=frame.links, **content)
+    return HTMLResponse(html, status_code=status)
+
+
+def script_json(value: Any) -> Markup:
+    """JSON for a <script type="application/json"> element: no `<`, so no end tag and no comment can appear in it."""
+    text = orjson.dumps(value).decode()
+    safe = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return Markup(safe)  # noqa: S704 - the three characters that could end the element are gone
+
+
+def time_tag(at: int | None, zone: Zone, text: str = "") -> Markup:
+    """<time> with the machine's form, UTC as its tooltip, and the zone's wall time (or `text`) to read."""
+    if at is None:
+        return escape(formats.NONE)
+    machine = clock.render(at // clock.SECOND * clock.SECOND)
+    utc = Zone().minute(at) + " UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(machine, utc, text or zone.minute(at))
+
+
+@lru_cache(maxsize=1)
+def environment() -> jinja2.Environment:
+    """The templates, compiled once a process."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("dashboards"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters.update(
+        count=formats.count,
+        short_count=formats.short_count,
+        number=formats.number,
+        percent=formats.percent,
+        span=formats.span,
+        script_json=script_json,
+    )
+    made.globals.update(
+        time_text=clock.render,
+        zone=Zone(),
+        states=theme.SWITCH,
+        heat_top=theme.HEAT_TOP,
+        time_tag=time_tag,
+        interval=formats.interval,
+        words=words,
+        static=assets.static_url,
+        plotly=assets.PLOTLY,
+    )
+    return made

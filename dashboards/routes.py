@@ -1,0 +1,151 @@
+"""What address shows what. Every page is a plain function: look up, load, render.
+
+The gate in front (monitor/api/gate.py) has let in only those who may, and forms only from our own pages.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import RedirectResponse, Response
+
+from dashboards import entry
+from dashboards.links import place, read_place
+from dashboards.pages import alert as alert_page
+from dashboards.pages import alerts, stretch
+from dashboards.pages import channels as channels_page
+from dashboards.pages import feature as feature_page
+from dashboards.pages import model as model_page
+from dashboards.pages import models as models_page
+from dashboards.pages import report as report_page
+from dashboards.render import page
+from dashboards.visit import Form, Page, PageRoute, Visit
+from monitor import clock
+from monitor.alerts import transition
+from monitor.store.alerts import STATES
+from monitor.store.catalog import get_model, model_now
+from monitor.store.session import reading, writing
+
+__all__ = ["router"]
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+router.include_router(entry.router)
+
+From = Annotated[str | None, Query(alias="from", max_length=40)]
+To = Annotated[str | None, Query(max_length=40)]
+Range = Annotated[str | None, Query(alias="range", max_length=10)]
+Short = Annotated[str | None, Query(max_length=140)]
+REFRESH = 60  # seconds
+
+
+@router.get("/")
+def home(visit: Page, after: Short = None) -> Response:
+    with reading(visit.ctx.engine) as connection:
+        found = models_page.load(connection, visit.project_id, clock.now(), after)
+        frame = visit.frame(connection, "models", REFRESH)
+    return page("models.html", frame, page=found, base_url=visit.base_url)
+
+
+@router.get("/models/{model}")
+def model(
+    visit: Page, model: str, from_: From = None, to: To = None, range_: Range = None, metric: Short = None
+) -> Response:
+    with reading(visit.ctx.engine) as connection:
+        known = get_model(connection, visit.project_id, model)
+        now = model_now(connection, known, clock.now())
+        shown = stretch.choose(connection, known, now, range_, from_, to)
+        found = model_page.load(connection, known, now, shown, metric, visit.links)
+        frame = visit.frame(connection, "models", REFRESH if shown.name else 0)
+    return page("model.html", frame, page=found, base_url=visit.base_url)
+
+
+@router.get("/models/{model}/features")
+def features(
+    visit: Page,
+    model: str,
+    name: Annotated[str | None, Query(max_length=300)] = None,
+    from_: From = None,
+    to: To = None,
+    range_: Range = None,
+) -> Response:
+    """All features by name; with `name`, the page of one whose name does not fit into a path."""
+    if name is not None:
+        return _feature(visit, model, name, from_, to, range_)
+    with reading(visit.ctx.engine) as connection:
+        known = get_model(connection, visit.project_id, model)
+        frame = visit.frame(connection, "models")
+    return page("features.html", frame, model=known, names=feature_page.offered(known))
+
+
+@router.get("/models/{model}/features/{feature:path}")
+def feature(visit: Page, model: str, feature: str, from_: From = None, to: To = None, range_: Range = None) -> Response:
+    return _feature(visit, model, feature, from_, to, range_)
+
+
+def _feature(visit: Visit, model: str, feature: str, from_: str | None, to: str | None, range_: str | None) -> Response:
+    with reading(visit.ctx.engine) as connection:
+        known = get_model(connection, visit.project_id, model)
+        now = model_now(connection, known, clock.now())
+        shown = stretch.choose(connection, known, now, range_, from_, to)
+        found = feature_page.load(connection, known, feature, now, shown)
+        frame = visit.frame(connection, "models", REFRESH if shown.name else 0)
+    return page("feature.html", frame, page=found)
+
+
+@router.get("/alerts")
+def alert_list(visit: Page, model: Short = None, state: Short = None, after: Short = None) -> Response:
+    with reading(visit.ctx.engine) as connection:
+        of = get_model(connection, visit.project_id, model) if model else None
+        lines, following = alerts.listed(connection, visit.project_id, of, state, read_place(after))
+        frame = visit.frame(connection, "alerts", 0 if after else REFRESH)
+    chosen = state if state in STATES else None
+    return page("alerts.html", frame, lines=lines, model=model, state=chosen, following=place(following), after=after)
+
+
+@router.get("/alerts/{alert}")
+def alert(visit: Page, alert: str) -> Response:
+    with reading(visit.ctx.engine) as connection:
+        found = alert_page.load(connection, visit.project_id, alert, clock.now(), visit.links)
+        frame = visit.frame(connection, "alerts")
+    return page("alert.html", frame, page=found)
+
+
+@router.post("/alerts/{alert}/acknowledge")
+def acknowledge(visit: Page, alert: str) -> Response:
+    return _change(visit, alert, transition.acknowledge)
+
+
+@router.post("/alerts/{alert}/resolve")
+def resolve(visit: Page, alert: str) -> Response:
+    return _change(visit, alert, transition.resolve)
+
+
+def _change(visit: Visit, alert: str, change: alerts.Change) -> Response:
+    who, public_url = visit.ctx.principal, visit.ctx.settings.public_url
+    with writing(visit.ctx.engine) as connection:
+        change(connection, who.project_id, alert, who.name, clock.now(), public_url)
+    return RedirectResponse(visit.links.alert(alert), 303)
+
+
+@router.get("/channels")
+def channels(visit: Page) -> Response:
+    with reading(visit.ctx.engine) as connection:
+        found = channels_page.load(connection, visit.project_id)
+        frame = visit.frame(connection, "channels")
+    return page("channels.html", frame, page=found, base_url=visit.base_url)
+
+
+@router.get("/models/{model}/reports/{report}")
+def report(visit: Page, model: str, report: str) -> Response:
+    with reading(visit.ctx.engine) as connection:
+        known = get_model(connection, visit.project_id, model)
+        found = report_page.load(connection, known, report)
+        frame = visit.frame(connection, "models")
+    return page("report.html", frame, page=found)
+
+
+@router.post("/models/{model}/reports")
+def ask_for_report(visit: Page, model: str, fields: Form) -> Response:
+    with writing(visit.ctx.engine) as connection:
+        known = get_model(connection, visit.project_id, model)
+        made = report_page.ask(connection, known, fields.get("from", ""), fields.get("to", ""), clock.now())
+    return RedirectResponse(visit.links.report(model, made), 303)

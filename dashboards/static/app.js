@@ -1,0 +1,203 @@
+// Draws the charts, keeps the theme, copies commands, follows a report. Pages work without it: numbers stand in tables.
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const night = window.matchMedia("(prefers-color-scheme: dark)");
+
+  // ---- colours: a figure names them ("--blue"), the stylesheet knows them
+
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  document.body.append(probe);
+
+  let known = new Map();
+  function color(name) {
+    if (!known.has(name)) {
+      probe.style.color = `var(${name})`;
+      known.set(name, getComputedStyle(probe).color);
+    }
+    return known.get(name);
+  }
+
+  const COLORED = new Set(["color", "fillcolor", "bgcolor", "bordercolor"]);
+  function painted(value, key) {
+    if (Array.isArray(value)) {
+      return key === "colorscale" ? value.map(([at, name]) => [at, color(name)]) : value.map((one) => painted(one));
+    }
+    if (value && typeof value === "object") {
+      return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, painted(one, name)]));
+    }
+    return COLORED.has(key) && typeof value === "string" && value.startsWith("--") ? color(value) : value;
+  }
+
+  // ---- charts
+
+  function merged(base, over) {
+    const result = { ...base };
+    for (const [key, value] of Object.entries(over || {})) {
+      const plain = value && typeof value === "object" && !Array.isArray(value);
+      result[key] = plain ? merged(result[key] || {}, value) : value;
+    }
+    return result;
+  }
+
+  function axis() {
+    return { gridcolor: "--grid", linecolor: "--line", zeroline: false, tickcolor: "--line", automargin: true };
+  }
+
+  // Cuts a label without cutting an escaped character (&lt;) in two.
+  function shortened(text, length) {
+    return `${text.match(/&(?:amp|lt|gt);|[^]/gu).slice(0, length).join("")}…`;
+  }
+
+  function layout(own, width) {
+    const text = { family: getComputedStyle(root).fontFamily, size: 12, color: "--muted" };
+    const full = merged(
+      {
+        autosize: true,
+        margin: { l: 44, r: 12, t: 18, b: 30 },
+        font: text,
+        paper_bgcolor: "transparent",
+        plot_bgcolor: "transparent",
+        hovermode: "x unified",
+        hoverlabel: { bgcolor: "--surface", bordercolor: "--line", font: { color: "--ink" } },
+        legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "transparent" },
+        dragmode: "zoom",
+        xaxis: { ...axis(), showgrid: false },
+        yaxis: { ...axis(), nticks: 5 },
+        separators: ".\u202f",
+      },
+      own,
+    );
+    const wide = width > 520;
+    full.xaxis.nticks ??= Math.max(3, Math.floor(width / 80));
+    full.xaxis.tickangle = 0;
+    if (full.yaxis.ticktext && !wide) {
+      full.yaxis.ticktext = full.yaxis.ticktext.map((name) => (name.length > 16 ? shortened(name, 15) : name));
+    }
+    if (full.yaxis2) full.yaxis2 = { ...axis(), ...full.yaxis2 };
+    if (full.showlegend || full.annotations) full.margin = { ...full.margin, t: 30 };
+    const result = painted(full);
+    for (const one of ["xaxis", "yaxis", "yaxis2"]) {
+      if (result[one]) {
+        result[one].gridcolor = color("--grid");
+        result[one].linecolor = result[one].tickcolor = color("--line");
+      }
+    }
+    return result;
+  }
+
+  const CONFIG = { displayModeBar: false, responsive: true, displaylogo: false, showTips: false, scrollZoom: false };
+
+  function draw(plot) {
+    const figure = JSON.parse(document.getElementById(plot.dataset.figure).textContent);
+    const data = figure.data.map((trace) => painted(figure.x && !trace.x ? { ...trace, x: figure.x } : trace));
+    plot.querySelector("noscript")?.remove();
+    plot.setAttribute("data-drawn", "");
+    return Plotly.react(plot, data, layout(figure.layout, plot.clientWidth), CONFIG).then(() => {
+      if (figure.links && !plot.dataset.links) {
+        plot.dataset.links = "yes";
+        plot.on("plotly_click", (event) => {
+          const url = figure.links[event.points[0].y];
+          if (url) window.location.assign(url);
+        });
+      }
+    });
+  }
+
+  const drawn = new Set();
+  function redraw() {
+    known = new Map();
+    drawn.forEach(draw);
+  }
+
+  function watchCharts() {
+    const plots = document.querySelectorAll(".plot[data-figure]");
+    if (!plots.length || !window.Plotly) return;
+    const seen = new IntersectionObserver(
+      (entries) => {
+        for (const entry of entries.filter((one) => one.isIntersecting)) {
+          seen.unobserve(entry.target);
+          drawn.add(entry.target);
+          draw(entry.target);
+        }
+      },
+      { rootMargin: "600px" },
+    );
+    plots.forEach((plot) => seen.observe(plot));
+    night.addEventListener("change", redraw);
+  }
+
+  // ---- theme: the system's, or the one chosen, which a cookie tells the server
+
+  function watchTheme() {
+    const button = document.querySelector("[data-theme-toggle]");
+    if (!button) return;
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const dark = root.dataset.theme ? root.dataset.theme === "dark" : night.matches;
+      root.dataset.theme = dark ? "light" : "dark";
+      document.cookie = `keepwatch_theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax`;
+      redraw();
+    });
+  }
+
+  // ---- commands to copy
+
+  function watchCopies() {
+    for (const button of document.querySelectorAll("[data-copy]")) {
+      button.addEventListener("click", async () => {
+        const text = button.parentElement.querySelector("code").textContent;
+        try {
+          await navigator.clipboard.writeText(text);
+          button.textContent = "Copied";
+        } catch {
+          getSelection().selectAllChildren(button.parentElement.querySelector("code"));
+          button.textContent = "Press Ctrl+C";
+        }
+        setTimeout(() => (button.textContent = "Copy"), 2000);
+      });
+    }
+  }
+
+  // ---- a report under way: its progress, then the page again
+
+  async function followReport(place) {
+    const line = place.querySelector("[data-progress]");
+    for (;;) {
+      await new Promise((done) => setTimeout(done, 1500));
+      try {
+        const answer = await fetch(place.dataset.report, { headers: { accept: "application/json" } });
+        if (answer.status === 404 || answer.status === 401) return window.location.reload();
+        if (!answer.ok) continue;
+        const report = await answer.json();
+        if (report.state === "done" || report.state === "failed") return window.location.reload();
+        if (typeof report.progress === "string") line.textContent = report.progress;
+      } catch {
+        line.textContent = "The server does not answer; trying again.";
+      }
+    }
+  }
+
+  // ---- a page on a wall loads itself again, unless somebody is at it
+
+  function watchAge() {
+    const seconds = Number(document.body.dataset.refresh || 0);
+    if (!seconds) return;
+    let touched = false;
+    for (const kind of ["pointerdown", "keydown", "wheel"]) {
+      addEventListener(kind, () => (touched = true), { passive: true, once: true });
+    }
+    setInterval(() => {
+      if (!touched && document.visibilityState === "visible") window.location.reload();
+      touched = false;
+    }, seconds * 1000);
+  }
+
+  watchTheme();
+  watchCharts();
+  watchCopies();
+  watchAge();
+  const report = document.querySelector("[data-report]");
+  if (report) followReport(report);
+})();

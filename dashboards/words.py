@@ -1,0 +1,167 @@
+"""What metrics, families and tasks are called on pages, and what a person can do about them."""
+
+from dataclasses import dataclass
+
+METRICS = {
+    "volume": "Predictions",
+    "latency_p50": "Latency, median",
+    "latency_p95": "Latency, p95",
+    "latency_p99": "Latency, p99",
+    "error_rate": "Error rate",
+    "missing_share": "Missing",
+    "unseen_share": "Never-seen levels",
+    "out_of_range_share": "Out of range",
+    "psi": "PSI",
+    "jensen_shannon": "Jensen-Shannon distance",
+    "ks": "Kolmogorov-Smirnov",
+    "wasserstein": "Wasserstein",
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "f1_macro": "F1, macro",
+    "roc_auc": "ROC AUC",
+    "average_precision": "Average precision",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+    "calibration_error": "Calibration error",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean squared error",
+    "bias": "Bias (predicted \u2212 actual)",
+    "r2": "R²",
+    "coverage": "Coverage",
+    "label_delay_p50": "Label delay, median",
+}
+
+UNITS = {
+    **dict.fromkeys(("latency_p50", "latency_p95", "latency_p99"), "ms"),
+    **dict.fromkeys(
+        ("error_rate", "missing_share", "unseen_share", "out_of_range_share", "accuracy", "precision", "recall"),
+        "share",
+    ),
+    "coverage": "share",
+}
+
+# What a number is measured against, in one line under the chart.
+NOTES = {
+    "psi": "Population stability index against the reference. Commonly: below 0.1 no shift, above 0.2 a clear one.",
+    "jensen_shannon": "Distance of the two distributions, base 2: 0 the same, 1 nothing in common.",
+    "ks": "Largest gap between the two cumulative distributions.",
+    "wasserstein": "How far values moved, in standard deviations of the reference.",
+    "missing_share": "Rows in which this feature was absent.",
+    "unseen_share": "Rows with a level that the reference never had.",
+    "out_of_range_share": "Rows outside the reference's range.",
+}
+
+# The first is shown; the rest can be chosen. The first of the second list is the calibration chart.
+PERFORMANCE = {
+    "binary": (
+        "roc_auc",
+        "accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "average_precision",
+        "log_loss",
+        "brier",
+    ),
+    "multiclass": ("accuracy", "f1_macro", "log_loss"),
+    "regression": ("mae", "rmse", "r2"),
+}
+CALIBRATION = {"binary": "calibration_error", "multiclass": "calibration_error", "regression": "bias"}
+
+FAMILIES = {
+    "features": "Inputs changed",
+    "performance": "Performance changed",
+    "volume": "Traffic changed",
+    "latency": "Latency rose",
+    "quality": "Data quality fell",
+}
+
+ADVICE = {
+    "features": (
+        "Open the strongest cause: its page shows the distribution beside the reference.",
+        "If the world changed and the model still does well, make a recent stretch the new reference.",
+        "If a producer changed, fix it there, and mark the stretch as known bad.",
+    ),
+    "performance": (
+        "Look at which segment lost most: the causes are ranked by their part of the evidence.",
+        "Compare with input alerts of the same days: a shift that came first is the likely reason.",
+        "If it stays, retrain on labelled rows since the first evidence, or go back to the version before.",
+    ),
+    "volume": (
+        "Ask the caller and the gateway first: fewer rows are rarely the model's doing.",
+        "Look at the quarantine: rejected rows are not counted as traffic.",
+    ),
+    "latency": (
+        "Compare the start with deployments and with the traffic chart.",
+        "Compare versions: a slower variant shows up at once.",
+    ),
+    "quality": (
+        "Open the strongest cause: its page shows since when values are missing or never seen.",
+        "Find the producer of that feature; rows keep arriving, so nothing is lost meanwhile.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class CauseWords:
+    """How a watched signal is told: the unit of its effect ("PSI", "share", "ratio"), and the metric that charts it."""
+
+    title: str
+    unit: str
+    drawn: str
+
+
+# The signals of the detectors (monitor/stats/families.py); those that are no metric are drawn by the nearest one.
+CAUSES = {
+    "psi": CauseWords("Distribution", "PSI", "psi"),
+    "missing_share": CauseWords("Missing values", "share", "missing_share"),
+    "unseen_share": CauseWords("Never-seen levels", "share", "unseen_share"),
+    "invalid_share": CauseWords("Values that are not finite", "share", "psi"),
+    "prediction_drift": CauseWords("Distribution of predictions", "PSI", "psi"),
+    "score_drift": CauseWords("Distribution of scores", "PSI", "psi"),
+    "latency": CauseWords("Latency", "PSI", "latency_p50"),
+    "volume": CauseWords("Traffic", "ratio", "volume"),
+    "error_rate": CauseWords("Errors", "share", "error_rate"),
+    "accuracy": CauseWords("Accuracy", "share", "accuracy"),
+    "class_error_rate": CauseWords("Wrong predictions of a class", "share", "accuracy"),
+    "calibration_error": CauseWords("Calibration", "share", "calibration_error"),
+    "separation": CauseWords("Separation by score", "share", "roc_auc"),
+    "outcome_mix": CauseWords("Mix of outcomes", "PSI", "accuracy"),
+    "residual": CauseWords("Size of errors", "PSI", "mae"),
+}
+
+EVENTS = {
+    "alert.firing": "Alert opened",
+    "alert.updated": "Alert updated",
+    "alert.acknowledged": "Acknowledged",
+    "alert.resolved": "Resolved",
+    "channel.test": "Test",
+}
+
+TASKS = {"binary": "binary classification", "multiclass": "classification", "regression": "regression"}
+
+
+def metric(name: str) -> str:
+    """The metric's name for people; unknown names stay as they are."""
+    return METRICS.get(name, name)
+
+
+def cause(name: str) -> CauseWords:
+    """How a cause of that metric is told; a metric that is no signal is told and drawn as itself."""
+    return CAUSES.get(name) or CauseWords(metric(name), "ratio" if name == "volume" else unit(name), name)
+
+
+def unit(name: str) -> str:
+    """Unit of the metric: "", "ms" or "share"."""
+    return UNITS.get(name, "")
+
+
+def family(name: str) -> str:
+    return FAMILIES.get(name, name)
+
+
+def event(type_: str) -> str:
+    """What happened, from the type of an alert's event."""
+    return EVENTS.get(type_, type_)

@@ -1,0 +1,166 @@
+"""The pages in a real browser: drawn, quiet, readable on a phone, usable by keyboard, safe from names."""
+
+import os
+import time
+import zlib
+
+import pytest
+import sqlalchemy as sa
+from playwright.sync_api import Browser
+
+from dashboards.links import Links
+from monitor.store import tables as t
+from monitor.store.session import writing
+from tests.browser.conftest import Running, Watched, log_in
+from tests.dashboards.seeded import FEATURES
+
+pytestmark = pytest.mark.browser
+LINKS = Links()
+
+
+def alert_of(running: Running, family: str) -> str:
+    with running.engine.connect() as connection:
+        query = sa.select(t.alert.c.id).where(t.alert.c.family == family).order_by(t.alert.c.opened_at)
+        return LINKS.alert(str(connection.scalars(query).first()))
+
+
+def test_every_page_draws_without_a_complaint_and_fits_the_screen(session: Watched, running_app: Running) -> None:
+    model = running_app.model
+    for path in (
+        "/",
+        LINKS.model(model, range_="all"),
+        LINKS.feature(model, "amount", range_="all"),
+        LINKS.feature(model, "plan"),
+        LINKS.features(model),
+        LINKS.model(running_app.seeded.learning),
+        LINKS.model(running_app.seeded.empty),
+        "/alerts",
+        alert_of(running_app, "features"),
+        "/channels",
+    ):
+        page = session.open(path)
+        assert page.locator("h1").count() == 1, path
+        assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), path
+        charts = page.locator(".plot")
+        for index in range(charts.count()):
+            charts.nth(index).scroll_into_view_if_needed()
+            page.wait_for_function("plot => plot.querySelector('svg.main-svg')", arg=charts.nth(index).element_handle())
+        page.close()
+    assert session.wrong == []
+
+
+def test_no_feature_name_runs_or_becomes_markup(desk: Watched, running_app: Running) -> None:
+    for name in FEATURES:
+        page = desk.open(LINKS.feature(running_app.model, name, range_="all"))
+        assert page.locator("h1").inner_text() == name
+        assert page.locator("img").count() == 0
+        page.close()
+    page = desk.open(LINKS.model(running_app.model, range_="all"))
+    page.locator("#drift").scroll_into_view_if_needed()
+    page.wait_for_selector("#drift svg.main-svg")
+    labels = page.locator("#drift .ytick text").all_text_contents()
+    assert set(FEATURES) == set(labels)
+    assert desk.wrong == []
+
+
+def test_a_click_on_the_heat_map_opens_the_feature(desk: Watched, running_app: Running) -> None:
+    page = desk.open(LINKS.model(running_app.model, range_="all"))
+    page.locator("#drift").scroll_into_view_if_needed()
+    page.wait_for_selector("#drift .plot[data-links]")
+    box = page.locator("#drift .nsewdrag").bounding_box()
+    assert box is not None
+    first = page.locator("#drift .ytick text").first.text_content()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 6)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 6)
+    page.wait_for_url("**/features/**")
+    assert page.locator("h1").inner_text() == first
+
+
+def test_the_theme_is_switched_and_kept(desk: Watched, running_app: Running) -> None:
+    page = desk.open(LINKS.model(running_app.model))
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.get_by_role("button", name="Switch between light and dark").click()
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert light != dark
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+    assert desk.wrong == []
+
+
+def test_the_first_key_skips_to_the_content_and_focus_can_be_seen(desk: Watched, running_app: Running) -> None:
+    page = desk.open(LINKS.model(running_app.model))
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.keyboard.press("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_numbers_of_a_chart_are_there_as_a_table(desk: Watched, running_app: Running) -> None:
+    page = desk.open(LINKS.feature(running_app.model, "amount", range_="all"))
+    page.locator("#psi summary").click()
+    assert page.locator("#psi tbody tr").count() >= 40
+    assert page.locator("#psi td").first.is_visible()
+
+
+def test_an_alert_is_acknowledged_then_resolved(desk: Watched, running_app: Running) -> None:
+    page = desk.open(alert_of(running_app, "performance"))
+    page.get_by_role("button", name="Acknowledge").click()
+    page.wait_for_selector(".title .pill:has-text('Acknowledged')")
+    page.get_by_role("button", name="Resolve").click()
+    page.wait_for_selector(".title .pill:has-text('Resolved')")
+    assert page.locator(".timeline").inner_text().count("by anna") == 2
+    assert desk.wrong == []
+
+
+def test_a_report_shows_itself_in_a_frame_when_it_is_done(desk: Watched, running_app: Running) -> None:
+    page = desk.open(LINKS.model(running_app.model))
+    page.get_by_role("button", name="Evidently report of this stretch").click()
+    page.wait_for_selector("[data-report]")
+    html = b"<h1 id=here>Report</h1><script>try { parent.document } catch { here.id = 'ok' }</script>"
+    with writing(running_app.engine) as connection:
+        connection.execute(
+            sa.update(t.report).values(state="done", progress="done", html=zlib.compress(html), finished_at=1)
+        )
+    frame = page.wait_for_selector("iframe.report")
+    assert frame is not None
+    inside = frame.content_frame()
+    assert inside is not None
+    inside.wait_for_selector("#ok")
+    assert "Report" in inside.locator("h1").inner_text()
+
+
+def test_a_used_login_link_says_what_to_do(chromium: Browser, running_app: Running) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    link = running_app.login_url()
+    page.goto(link)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(running_app.base_url + "/")
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/login")
+    page.goto(link)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_selector("text=keepwatch login")
+    context.close()
+
+
+def test_charts_draw_themselves_within_a_few_seconds(desk: Watched, running_app: Running) -> None:
+    began = time.monotonic()
+    page = desk.open(LINKS.model(running_app.model, range_="all"))
+    page.wait_for_selector("#performance svg.main-svg")
+    assert time.monotonic() - began < 30
+
+
+def test_the_readme_picture_is_taken_when_asked_for(chromium: Browser, running_app: Running) -> None:
+    """`KEEPWATCH_SCREENSHOT=docs/screenshot.png` keeps the picture."""
+    path = os.environ.get("KEEPWATCH_SCREENSHOT")
+    if not path:
+        pytest.skip("KEEPWATCH_SCREENSHOT names no file")
+    watched = log_in(chromium, running_app, viewport={"width": 1280, "height": 1150}, device_scale_factor=2)
+    page = watched.open(LINKS.model(running_app.model, range_="all"))
+    page.wait_for_selector("#performance svg.main-svg")
+    page.wait_for_timeout(500)
+    page.screenshot(path=path)
+    watched.context.close()

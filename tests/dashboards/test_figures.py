@@ -1,0 +1,137 @@
+"""Figures, numbers and addresses, without a server."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboards import assets, figures, formats, matrices, words
+from dashboards.formats import Zone
+from dashboards.links import Links, place, read_place
+from dashboards.pages import alert, channels, stretch
+from dashboards.render import script_json
+from dashboards.sparkline import sparkline
+from monitor import clock
+from monitor.api.hosts import is_clean
+from monitor.clock import DAY, HOUR
+
+
+@given(st.text(max_size=60))
+def test_json_in_a_page_cannot_end_its_element_and_reads_back(text: str) -> None:
+    shown = script_json({"name": text.encode("utf-8", "replace").decode()})
+    assert "<" not in shown and "&" not in shown
+    assert json.loads(str(shown))["name"] == text.encode("utf-8", "replace").decode()
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_the_address_of_any_feature_passes_the_gate(name: str) -> None:
+    name = name.encode("utf-8", "replace").decode()
+    url = Links().feature("m", name)
+    assert is_clean(url.encode())
+    assert "<" not in url and '"' not in url
+
+
+@given(st.text(max_size=60))
+def test_a_label_holds_no_html(name: str) -> None:
+    label = figures.plain(name, 20)
+    assert "<" not in label and ">" not in label
+
+
+def test_provisional_windows_are_hollow_and_join_the_line() -> None:
+    figure = figures.line(["a", "b", "c"], [1.0, 2.0, 3.0], provisional=[False, False, True])
+    final, open_ = figure["data"]
+    assert final["y"] == [1.0, 2.0, None]
+    assert open_["y"] == [None, 2.0, 3.0] and open_["marker"]["symbol"] == "circle-open"
+
+
+def test_a_figure_of_windows_without_values_is_still_json() -> None:
+    figure = figures.line(["a", "b"], [float("nan"), None], low=[None, None], high=[None, None], coverage=[0.5, None])
+    assert json.loads(str(script_json(figure)))["data"][0]["y"] == [None, None]
+
+
+def test_bins_of_unequal_width_compare_by_density() -> None:
+    figure = matrices.histogram([0, 1, 3], [0.5, 0.5], [0.25, 0.75])
+    bars, outline = figure["data"]
+    assert bars["y"] == [0.5, 0.25] and bars["customdata"] == [0.5, 0.5]
+    assert outline["y"] == [0.25, 0.375, 0.375]
+
+
+def test_a_sparkline_marks_windows_without_rows_and_holds_no_names() -> None:
+    svg = sparkline([None, 0, 5, 10], "10 & <b>")
+    assert svg.count('class="none"') == 2
+    assert "10 &amp; &lt;b&gt;" in svg
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (None, "", "–"),
+        (float("nan"), "", "–"),
+        (0.12345, "", "0.123"),
+        (1.5, "", "1.50"),
+        (99.94, "ms", "99.9\u00a0ms"),
+        (123.4, "ms", "123\u00a0ms"),
+        (12345, "", "12\u202f345"),
+        (1.6e8, "", "1.6·10⁸"),
+        (-0.5, "", "\u22120.500"),
+        (0.999, "share", "99.9\u00a0%"),
+        (1.0, "share", "100\u00a0%"),
+        (0.0001, "share", "<\u00a00.1\u00a0%"),
+    ],
+)
+def test_numbers_read_well(value: float | None, unit: str, text: str) -> None:
+    assert formats.number(value, unit) == text
+
+
+def test_times_are_shown_in_the_models_zone() -> None:
+    at = clock.parse("2013-03-10T05:00:00Z")
+    zone = Zone("America/New_York")
+    assert zone.minute(at) == "10 Mar 2013, 00:00"
+    assert zone.axis(at) == "2013-03-10 00:00"
+
+
+@pytest.mark.parametrize("window", [HOUR, 6 * HOUR, DAY, 7 * DAY])
+@pytest.mark.parametrize("length", [DAY, 7 * DAY, 30 * DAY, 90 * DAY, 365 * DAY, 6 * 365 * DAY])
+def test_a_step_is_whole_windows_and_draws_few_points(window: int, length: int) -> None:
+    step = stretch.step(length, window, stretch.POINTS)
+    assert step % window == 0
+    assert length / step <= stretch.POINTS
+
+
+def test_places_of_lists_survive_an_address() -> None:
+    assert read_place(place((17, "alert_x-1"))) == (17, "alert_x-1")
+    for wrong in (None, "", "x", "1", "-1-a", "9" * 30 + "-a"):
+        assert read_place(wrong) is None
+
+
+def test_evidence_is_told_in_words_and_as_a_bar() -> None:
+    assert alert.meter(1.0) == 50 and alert.meter(1e9) == 100 and alert.meter(1e-9) == 0 and alert.meter(None) == 0
+    assert "overwhelming" in alert.certainty(5000.0)
+    assert alert.certainty(2.0).startswith("2.00 times")
+    assert "fading" in alert.certainty(0.5)
+
+
+def test_a_channels_secrets_are_not_shown() -> None:
+    assert channels.host("https://user:pw@hooks.example.com/T/secret?key=1") == "hooks.example.com"
+    assert channels.host("mailto:somebody") == ""
+
+
+def test_every_asset_is_served_compressed_and_kept() -> None:
+    for path in (assets.PLOTLY, *(assets.static_url(name) for name in assets.OURS)):
+        for accepted, encoding in (("br, gzip", "br"), ("gzip;q=1", "gzip"), ("", None)):
+            answer = assets.response(path, accepted)
+            assert answer is not None
+            assert answer.headers.get("content-encoding") == encoding
+            assert "immutable" in answer.headers["cache-control"]
+    assert assets.response("../routes.py", "") is None
+
+
+def test_every_performance_metric_is_measured_for_its_task() -> None:
+    from monitor.stats.measure import METRICS
+
+    for task, names in words.PERFORMANCE.items():
+        for name in (*names, words.CALIBRATION[task]):
+            assert task in METRICS[name].tasks
+    assert {one.drawn for one in words.CAUSES.values()} <= METRICS.keys()
+    assert METRICS.keys() <= words.METRICS.keys()
