@@ -54,7 +54,8 @@ def decode_predictions(body: bytes, model: Model, *, with_actual: bool = False, 
     if model.features is not None:
         structs = typed(tuple(model.features.items()), with_actual)
         try:
-            return _fast(body, shape, structs, model, max_rows)
+            if structs is not None:
+                return _fast(body, shape, structs, model, max_rows)
         except (msgspec.MsgspecError, pa.ArrowException, RecursionError, OverflowError):
             pass  # the slow way finds out which row it was
     return _slow(_loose_rows(body, shape, max_rows), model, with_actual)

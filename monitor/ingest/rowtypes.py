@@ -113,5 +113,9 @@ class Typed:
 
 
 @lru_cache(maxsize=256)
-def typed(features: tuple[tuple[str, str], ...], with_actual: bool) -> Typed:
-    return Typed(features, with_actual)
+def typed(features: tuple[tuple[str, str], ...], with_actual: bool) -> Typed | None:
+    """The structs of a schema; None when a name holds what msgspec does not take for a key (quotes, backslashes)."""
+    try:
+        return Typed(features, with_actual)
+    except ValueError:
+        return None

@@ -18,6 +18,7 @@ from monitor.store.session import writing
 NOW = clock.parse("2026-03-01T12:00:00Z")
 Send = Callable[..., dict[str, Any]]
 
+ODD = ['"', "\\", 'a"b\\c', "é", "__proto__", "x\ny", "😀", "f0", "</script>"]
 BINARY = {
     "task": "binary",
     "features": {
@@ -36,6 +37,9 @@ def writer(engine: Engine, settings: Settings) -> Iterator[Writer]:
         put_model(connection, 1, "loan", BINARY, NOW, "test")
         put_model(connection, 1, "bare", {"task": "binary"}, NOW, "test")
         put_model(connection, 1, "price", {"task": "regression"}, NOW, "test")
+        put_model(
+            connection, 1, "odd", {"task": "binary", "features": {n: {"kind": "numeric"} for n in ODD}}, NOW, "test"
+        )
         put_model(connection, 1, "replay", {"task": "binary", "clock": "events"}, NOW, "test")
     made = Writer(engine, settings, now=lambda: NOW)
     made.start()

@@ -14,7 +14,7 @@ from monitor.store import blocks
 from monitor.store.identity import key_of
 from monitor.store.quarantine import read_quarantine, rejected_counts
 from monitor.store.session import reading
-from tests.ingest.conftest import Send
+from tests.ingest.conftest import ODD, Send
 
 
 def row(**given: Any) -> dict[str, Any]:
@@ -137,6 +137,15 @@ def test_a_feature_that_does_not_fit_is_kept_aside_not_lost(send: Send, engine: 
     assert json.loads(kept["extra"]) == {"age": "old", "height": 1.8}
     assert kept["f:city"] == "7"
     assert kept["f:age"] is None
+
+
+def test_a_feature_may_have_any_name(send: Send, engine: Engine, writer: Writer) -> None:
+    row = {"id": "a", "features": {name: float(i) for i, name in enumerate(ODD)}}
+    columns = {"id": ["b"], "features": {name: [float(i)] for i, name in enumerate(ODD)}}
+    assert send(row, model="odd")["accepted"] == 1
+    assert send({"columns": columns}, model="odd")["accepted"] == 1
+    for kept in stored(engine, writer, "odd"):
+        assert [kept[f"f:{name}"] for name in ODD] == list(range(len(ODD)))
 
 
 def test_labels_have_one_canonical_text(send: Send, engine: Engine, writer: Writer) -> None:
