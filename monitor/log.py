@@ -42,7 +42,7 @@ def setup(level: str = "INFO") -> None:
     ]
     terminal = sys.stderr.isatty()
     last: list[Any] = (
-        [_hide_fields, structlog.dev.ConsoleRenderer()]
+        [_hide_fields, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if terminal
         else [structlog.processors.format_exc_info, _hide_fields, structlog.processors.JSONRenderer()]
     )
@@ -62,8 +62,10 @@ def setup(level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("apscheduler", "alembic", "httpx", "httpcore", "uvicorn.access"):
+    for noisy in ("alembic", "httpx", "httpcore", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It warns of every tick that finds the last one still at work, which is how ticks are meant.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 def get(name: str) -> Any:

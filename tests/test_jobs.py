@@ -42,7 +42,7 @@ def test_a_model_that_fails_does_not_stop_the_others(
     add_models(sqlite_engine, "a", "b", "c")
     seen: list[int] = []
 
-    def evaluate(engine: Engine, model_id: int, now: int, on_verdicts: object) -> Progress:
+    def evaluate(engine: Engine, model_id: int, now: int, on_verdicts: object, until: object) -> Progress:
         seen.append(model_id)
         if model_id == 2:
             raise ZeroDivisionError("a bug")

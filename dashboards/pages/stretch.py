@@ -13,7 +13,8 @@ from monitor.store.catalog import Model
 from monitor.store.profiles import first_start
 
 RANGES = {"24h": clock.DAY, "7d": 7 * clock.DAY, "30d": 30 * clock.DAY, "90d": 90 * clock.DAY}
-POINTS = 300
+POINTS = 200  # windows are stored measured: cheap
+MERGED = 100  # days and weeks are measured from profiles when they are asked for
 COLUMNS = 120
 _HOURS = (1, 2, 3, 4, 6, 8, 12)
 _DAYS = (1, 2, 7, 14, 28)
@@ -30,8 +31,9 @@ class Stretch:
 
     @property
     def step_us(self) -> int:
-        """The shortest step that draws at most 300 points."""
-        return step(self.to_us - self.from_us, self.window_us, POINTS)
+        """The window where that draws at most 200 points, else the shortest step that draws at most 100."""
+        length = self.to_us - self.from_us
+        return self.window_us if length <= POINTS * self.window_us else step(length, self.window_us, MERGED)
 
     @property
     def heat_step_us(self) -> int:
