@@ -115,6 +115,9 @@ def concatenate(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     """
     if len(batches) == 1:
         return batches[0]
+    schema = batches[0].schema
+    if all(batch.schema.equals(schema) for batch in batches):
+        return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
     types: dict[str, pa.DataType] = {}
     for batch in batches:
         for field in batch.schema:

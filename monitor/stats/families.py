@@ -157,7 +157,7 @@ def _binary(binning: Binning, reference: Profile) -> list[Gather]:
             source, stratum * 2 + actual, 2, size, 0, 0.35, small, None, rates,
         ),
         Gather(
-            Signal("separation", "calibration", about="outcomes on the side of their score"),
+            Signal("separation", "calibration", about="outcomes that agree with their score"),
             source[tells], (stratum * 2 + right)[tells], 2, size, 0, 0.35, small, pull[stratum][tells],
             np.where(up, rates, 1 - rates),
         ),

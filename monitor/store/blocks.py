@@ -4,9 +4,12 @@ A transaction that adds rows calls `lock_log` first. It holds the model's `log_p
 positions become visible in ascending order, whatever number of processes write.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -18,6 +21,7 @@ from monitor.store.tables import block, log_position, prediction_key
 
 _WRITE = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
 IN_LIMIT = 2000
+_AHEAD = 8  # blocks
 
 
 @dataclass(frozen=True)
@@ -172,11 +176,34 @@ def read_blocks(
         .order_by(block.c.first_row)
         .execution_options(yield_per=16)
     )
-    for number, payload in connection.execute(query):
-        batch = decode(payload, columns)
+    for number, batch in _decoded(connection, query, columns):
         low, high = max(first_row - number, 0), min(next_row - number, batch.num_rows)
         if low < high:
             yield number + low, batch.slice(low, high - low)
+
+
+def _decoded(
+    connection: Connection, query: sa.Select[Any], columns: Sequence[str] | None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The blocks of a query, decompressed on other cores a few ahead of the one that is looked at."""
+    ahead: deque[tuple[int, Future[pa.RecordBatch]]] = deque()
+    try:
+        for number, payload in connection.execute(query):
+            ahead.append((number, _pool().submit(decode, payload, columns)))
+            if len(ahead) > _AHEAD:
+                first, future = ahead.popleft()
+                yield first, future.result()
+        while ahead:
+            first, future = ahead.popleft()
+            yield first, future.result()
+    finally:
+        for _, future in ahead:
+            future.cancel()
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2, thread_name_prefix="decode")
 
 
 def read_blocks_between(
@@ -197,8 +224,7 @@ def read_blocks_between(
     if below_row is not None:
         query = query.where(block.c.first_row < below_row)
     query = query.order_by(block.c.first_row).execution_options(yield_per=16)
-    for number, payload in connection.execute(query):
-        batch = decode(payload, columns)
+    for number, batch in _decoded(connection, query, columns):
         if below_row is not None and number + batch.num_rows > below_row:
             batch = batch.slice(0, below_row - number)
         yield number, batch
