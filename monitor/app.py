@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from dashboards import routes as dashboards
+from dashboards.visit import error_page
 from monitor.api import (
     alerts,
     channels,
@@ -89,7 +90,7 @@ def create_app(
     state = app.state
     state.settings, state.engine, state.writer, state.ring = settings, engine, writer, ring
     state.readiness, state.draining = health.Readiness(engine), False
-    problems.install(app)
+    problems.install(app, error_page)
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(Gate, ring=ring, settings=settings, hosts=tuple(hosts))

@@ -62,6 +62,9 @@ def _unforeseen(error: Exception) -> int:
 
     from monitor.log import hide
 
+    if type(error).__name__ == "NoArgsIsHelpError":
+        say(error.format_message())  # type: ignore[attr-defined]
+        return 2
     if isinstance(error, _UsageError):
         complain(error.format_message() + " (see --help)")  # type: ignore[attr-defined]
         return 2

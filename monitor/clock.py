@@ -13,6 +13,9 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Times from outside lie in between. Calendars can be computed around both ends, and all of it is few enough windows.
+EARLIEST = (datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+LATEST = (datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _SPAN = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
@@ -46,13 +49,24 @@ def parse(text: str) -> int:
     """Microseconds of an RFC 3339 time; a date and an offset are required.
 
     Raises:
-        ValueError: not a time, or without an offset.
+        ValueError: not a time, without an offset, or beyond the years that are known here.
     """
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError("not a time as RFC 3339 writes it, for instance 2026-01-31T12:00:00Z") from None
-    return from_datetime(at)
+    return in_range(from_datetime(at))
+
+
+def in_range(at: int) -> int:
+    """The same time, if it lies in the years that are known here.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not EARLIEST <= at < LATEST:
+        raise ValueError("a time must lie in the years 1900 to 2199")
+    return at
 
 
 def render(at: int) -> str:

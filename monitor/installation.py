@@ -57,7 +57,10 @@ def _secret_file(database: Path) -> str:
     except FileExistsError:
         if path.stat().st_mode & 0o077:
             raise SetupError(f"{path}: others may read the secret key: chmod 600 {path}") from None
-        text = path.read_text().strip()
+        try:
+            text = path.read_text().strip()
+        except OSError as error:
+            raise SetupError(f"{path}: the secret key cannot be read: {error.strerror}") from None
         if len(text) < _SHORTEST_SECRET:
             raise SetupError(f"{path}: the secret key is not complete: remove the file and start again") from None
         return text
@@ -67,6 +70,26 @@ def _secret_file(database: Path) -> str:
         out.flush()
         os.fsync(out.fileno())
     return text
+
+
+def note_address(settings: Settings, base: str) -> None:
+    """Keep beside an embedded database where it is served, for `keepwatch login` and for links in messages."""
+    if settings.embedded:
+        path = _address_file(settings)
+        path.touch(mode=0o600)
+        path.write_text(base)
+
+
+def with_address(settings: Settings) -> Settings:
+    """The settings with a public URL: the one that is set, else where the embedded database was last served."""
+    if settings.public_url or not settings.embedded or not _address_file(settings).is_file():
+        return settings
+    return settings.model_copy(update={"public_url": _address_file(settings).read_text().strip()})
+
+
+def _address_file(settings: Settings) -> Path:
+    database = database_file(settings.url)
+    return database.with_name(database.name + ".address")
 
 
 def open_engine(settings: Settings, *, may_create: bool) -> Engine:

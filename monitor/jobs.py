@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from monitor import clock, log, telemetry
 from monitor.alerts import deliver, transition
 from monitor.errors import NotFound
-from monitor.evaluate import run
+from monitor.evaluate import due, run
 from monitor.leadership import Leadership
 from monitor.reports import run_pending_reports
 from monitor.settings import Settings
@@ -152,7 +152,8 @@ def _timed(job: str, work: Callable[[], object]) -> None:
 def sweep(engine: Engine, settings: Settings, wall: int) -> int:
     """Remove raw rows, rejected rows and log-ins whose time is over; returns how many raw rows.
 
-    Raw rows live for the retention, counted from the end of the model's label delay, on the model's clock.
+    Raw rows live for the retention, counted from the end of the model's label delay, on the model's clock; and, when
+    evaluation lags, until their window has given its evidence.
     """
     removed = 0
     with writing(engine) as connection:
@@ -160,9 +161,10 @@ def sweep(engine: Engine, settings: Settings, wall: int) -> int:
     with reading(engine) as connection:
         models = [catalog.get_model_by_id(connection, model_id) for model_id in catalog.model_ids(connection)]
         clocks = [catalog.model_now(connection, model, wall) for model in models]
-    for model, now in zip(models, clocks, strict=True):
+        undecided = [due.undecided_from(connection, model) for model in models]
+    for model, now, needed in zip(models, clocks, undecided, strict=True):
         before = now - settings.retention_us - model.config.label_delay_us
-        while rows := retention.expire_blocks(engine, model.id, before):
+        while rows := retention.expire_blocks(engine, model.id, before if needed is None else min(before, needed)):
             removed += rows
         while retention.expire_outcomes(engine, model.id, before):
             pass

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 from monitor.settings import Settings
 from monitor.store.session import make_engine
 from monitor.store.tables import metadata
+from tests.keys import SECRET_KEY
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +34,7 @@ def sqlite_settings(migrated_file: Path, tmp_path: Path) -> Settings:
     path = tmp_path / "keepwatch.db"
     shutil.copy(migrated_file, path)
     path.chmod(0o600)
-    return Settings(database_url=f"sqlite:///{path}", allow_networks="127.0.0.0/8")
+    return Settings(database_url=f"sqlite:///{path}", allow_networks="127.0.0.0/8", secret_key=SECRET_KEY)
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def migrated_postgres(postgres_url: str) -> str:
 
 @pytest.fixture
 def postgres_settings(migrated_postgres: str) -> Settings:
-    return Settings(database_url=migrated_postgres, allow_networks="127.0.0.0/8", secret_key="s" * 43)
+    return Settings(database_url=migrated_postgres, allow_networks="127.0.0.0/8", secret_key=SECRET_KEY)
 
 
 @pytest.fixture

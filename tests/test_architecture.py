@@ -129,6 +129,7 @@ SINGLE_PLACES = [
         {"monitor/stats/evidence.py", "monitor/stats/detector.py", "monitor/stats/incident.py"},
         "it costs seconds and 80 MB in every process",
     ),
+    ("cryptography", {"monitor/store/seal.py"}, "one way to seal, and loaded only where something is sealed"),
     ("httpcore", {"monitor/alerts/guard.py"}, "all outgoing HTTP passes the guard"),
     ("httpx", set(), "all outgoing HTTP passes the guard"),
     ("requests", set(), "all outgoing HTTP passes the guard"),

@@ -220,6 +220,7 @@ def upgrade() -> None:
         sa.Column("next_row", Int, nullable=False),
         sa.Column("next_outcome", Int, nullable=False),
         sa.Column("known_at", Int, nullable=True),
+        sa.Column("expired_before", Int, nullable=True),
         sa.PrimaryKeyConstraint("model_id", name=op.f("pk_log_position")),
         sqlite_strict=True,
         sqlite_with_rowid=True,

@@ -46,7 +46,7 @@ def deliver_due(
     while True:
         at = now + _since(started)
         if at - now < TURN:
-            for channel, delivery in _claim(engine, at):
+            for channel, delivery in _claim(engine, settings, at):
                 arguments = (engine, settings, send, channel, delivery, at, ended)
                 threading.Thread(target=_attempt, args=arguments, name="delivery", daemon=True).start()
                 under_way += 1
@@ -59,12 +59,12 @@ def deliver_due(
         under_way, done = under_way - 1, done + 1
 
 
-def _claim(engine: Engine, at: int) -> list[tuple[Channel, Delivery]]:
+def _claim(engine: Engine, settings: Settings, at: int) -> list[tuple[Channel, Delivery]]:
     with reading(engine) as connection:
         if not outbox.any_due(connection, at):
             return []
     with writing(engine) as connection:
-        return outbox.claim(connection, at, LEASE, per_channel=PER_CHANNEL, in_all=IN_ALL)
+        return outbox.claim(connection, at, LEASE, settings.secret_key, per_channel=PER_CHANNEL, in_all=IN_ALL)
 
 
 def _attempt(
@@ -80,6 +80,8 @@ def _attempt(
     try:
         error = None
         try:
+            if channel.unreadable is not None:
+                raise SendError(channel.unreadable)
             receipt = send(channel, delivery, at, settings.allow_networks)
         except SendError as caught:
             error = caught
@@ -99,7 +101,7 @@ def _attempt(
 
 
 def _record(engine: Engine, channel: Channel, delivery: Delivery, attempt: Attempt, error: SendError | None) -> None:
-    if error is None or error.permanent:
+    if error is None or error.permanent or channel.unreadable is not None:
         pause = None
     else:
         pause = retry.pause_after(delivery.attempts + 1, delivery.id, error.retry_after)

@@ -74,13 +74,15 @@ def decide(current: Alert | None, verdict: Verdict) -> Reason:
 def merge(earlier: Sequence[dict[str, Any]], causes: Iterable[Cause]) -> tuple[dict[str, Any], ...]:
     """The causes of an alert after one more alarm, strongest first.
 
-    The newest alarm's causes stand as they are; an earlier one that it does not name keeps half of its share, so that
-    what goes on leads over what has passed.
+    An earlier cause that the newest alarm does not name keeps half of its share, so that what goes on leads over what
+    has passed. Shares of different alarms are then made to add up to at most 1.
     """
     latest = [_cause_json(cause) for cause in causes]
     named = {_key(cause) for cause in latest}
     faded = [{**cause, "share": (cause["share"] or 0.0) / 2} for cause in earlier if _key(cause) not in named]
-    return fit(sorted(latest + faded, key=lambda cause: -(cause["share"] or 0.0)))
+    ranked = sorted(latest + faded, key=lambda cause: -(cause["share"] or 0.0))
+    whole = max(1.0, sum(cause["share"] or 0.0 for cause in ranked))
+    return fit([{**cause, "share": (cause["share"] or 0.0) / whole} for cause in ranked])
 
 
 def fit(causes: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:

@@ -3,12 +3,13 @@
 from typing import Any
 
 from fastapi import APIRouter, Response
+from sqlalchemy.engine import Connection
 
 from monitor import clock
 from monitor.alerts import payload
 from monitor.alerts.matchers import LABELS, MAX_MATCHERS, read_matchers
 from monitor.alerts.senders import KINDS, host_of
-from monitor.api.deps import Ctx, Cursor, JsonObject, Limit, OptionalJsonObject
+from monitor.api.deps import Context, Ctx, Cursor, JsonObject, Limit, OptionalJsonObject
 from monitor.api.paging import place, token
 from monitor.errors import Conflict, Invalid
 from monitor.store import channels, outbox
@@ -46,16 +47,20 @@ _BODY = {"requestBody": {"required": True, "content": {"application/json": {"sch
 
 
 def channel_json(channel: Channel) -> dict[str, Any]:
-    """A channel as it may be shown: of its URL the host alone, and no secret."""
+    """A channel as it may be shown: of its URL the host alone, and no secret.
+
+    `unreadable` says why there is no URL: the secret key is not the one that sealed it.
+    """
     return {
         "id": channel.id,
         "kind": channel.kind,
         "name": channel.name,
-        "url": f"{channel.url.partition('://')[0]}://{host_of(channel.url)}/…",
+        "url": f"{channel.url.partition('://')[0]}://{host_of(channel.url)}/…" if channel.url else None,
         "match": list(channel.match),
         "created_at": clock.render(channel.created_at),
         "disabled_at": _time(channel.disabled_at),
         "disabled_reason": channel.disabled_reason,
+        "unreadable": channel.unreadable,
     }
 
 
@@ -87,16 +92,16 @@ def post_channel(ctx: Ctx, body: JsonObject) -> dict[str, Any]:
     """Make a channel. The answer holds the secret, for the last time."""
     made = _read_channel(ctx, body)
     with writing(ctx.engine) as connection:
-        channels.add_channel(connection, made)
+        channels.add_channel(connection, made, ctx.settings.secret_key)
     return {**channel_json(made), "secret": made.secret}
 
 
 @router.get("/v1/channels")
 def list_channels(ctx: Ctx, limit: Limit = 100, cursor: Cursor = None) -> dict[str, Any]:
     """The channels of the key's project, oldest first."""
-    after = place(cursor)
+    after, project_id, key = place(cursor), ctx.principal.project_id, ctx.settings.secret_key
     with reading(ctx.engine) as connection:
-        found, following = channels.list_channels(connection, ctx.principal.project_id, limit=limit, after=after)
+        found, following = channels.list_channels(connection, project_id, key, limit=limit, after=after)
     return {"items": [channel_json(channel) for channel in found], "next_cursor": token(following)}
 
 
@@ -104,7 +109,7 @@ def list_channels(ctx: Ctx, limit: Limit = 100, cursor: Cursor = None) -> dict[s
 def get_channel(ctx: Ctx, id: str) -> dict[str, Any]:  # noqa: A002 - the name in the path
     """One channel; `disabled_reason` says why it was switched off, if it was."""
     with reading(ctx.engine) as connection:
-        return channel_json(channels.get_channel(connection, ctx.principal.project_id, id))
+        return channel_json(_channel(ctx, connection, id))
 
 
 @router.delete("/v1/channels/{id}", status_code=204)
@@ -121,7 +126,7 @@ def test_channel(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any]:
     Reader(body).finish()
     now = clock.now()
     with writing(ctx.engine) as connection:
-        channel = _usable(channels.get_channel(connection, ctx.principal.project_id, id))
+        channel = _usable(_channel(ctx, connection, id))
         message = payload.sample_body(channel, now, ctx.settings.public_url)
         delivery_id = outbox.add(connection, channel, "channel.test", None, message, now)
         return delivery_json(outbox.get_delivery(connection, channel, delivery_id), [])
@@ -132,7 +137,7 @@ def list_deliveries(ctx: Ctx, id: str, limit: Limit = 100, cursor: Cursor = None
     """What was sent to a channel, the newest first, with every attempt."""
     after = place(cursor)
     with reading(ctx.engine) as connection:
-        channel = channels.get_channel(connection, ctx.principal.project_id, id)
+        channel = _channel(ctx, connection, id)
         found, following = outbox.list_deliveries(connection, channel, limit=limit, after=after)
         attempts = outbox.attempts_of(connection, [delivery.id for delivery in found])
     items = [delivery_json(delivery, attempts[delivery.id]) for delivery in found]
@@ -144,7 +149,7 @@ def replay_delivery(ctx: Ctx, id: str, delivery: str, body: OptionalJsonObject) 
     """Send a delivery once more, now, under the same webhook-id and with the same body."""
     Reader(body).finish()
     with writing(ctx.engine) as connection:
-        channel = _usable(channels.get_channel(connection, ctx.principal.project_id, id))
+        channel = _usable(_channel(ctx, connection, id))
         outbox.replay(connection, outbox.get_delivery(connection, channel, delivery), clock.now())
         found = outbox.get_delivery(connection, channel, delivery)
         return delivery_json(found, outbox.attempts_of(connection, [found.id])[found.id])
@@ -187,7 +192,13 @@ def _read_channel(ctx: Ctx, body: dict[str, Any]) -> Channel:
     )
 
 
+def _channel(ctx: Context, connection: Connection, channel_id: str) -> Channel:
+    return channels.get_channel(connection, ctx.principal.project_id, channel_id, ctx.settings.secret_key)
+
+
 def _usable(channel: Channel) -> Channel:
+    if channel.unreadable is not None:
+        raise Conflict(channel.unreadable)
     if channel.disabled_at is not None:
         raise Conflict("this channel is switched off: make a new one, and delete this one")
     return channel

@@ -27,14 +27,22 @@ section.route { border-top: 1px solid GrayText; padding: .75rem 0; }
 section.route h3 { margin: 0; font: 600 1rem/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
 .method { display: inline-block; min-width: 4.5rem; }
 table { border-collapse: collapse; width: 100%; font-size: .95rem; }
+h1, p, td, th, summary { overflow-wrap: anywhere; }
 th, td { text-align: left; vertical-align: top; padding: .2rem .75rem .2rem 0; }
 pre { overflow-x: auto; font-size: .85rem; }
 input { font: inherit; width: 100%; padding: .4rem; box-sizing: border-box; }
 [hidden] { display: none; }
+@media (max-width: 40rem) {
+  thead { display: none; }
+  tr { display: block; padding: .3rem 0; }
+  td { display: inline; }
+  td:last-child { display: block; }
+}
 </style>
 <script src="{{ root }}/docs/filter.js" defer></script>
 </head>
 <body>
+<p><a href="{{ root }}/">Dashboard</a></p>
 <h1>{{ title }} API {{ version }}</h1>
 <p>Send a key with every request: <code>Authorization: Bearer kw_…</code>. Errors are
 <code>application/problem+json</code>. The same as a document for tools:

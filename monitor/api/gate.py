@@ -17,8 +17,8 @@ from monitor import clock, telemetry
 from monitor.api import problems
 from monitor.api.auth import SAFE, KeyRing, Principal, required_scope, sent_key, sent_session
 from monitor.api.headers import guarded
-from monitor.api.hosts import is_clean, is_own, own_hosts, same_origin
-from monitor.errors import Forbidden, Problem, TooLarge, Unreadable
+from monitor.api.hosts import is_clean, is_own, nul_parameter, own_hosts, same_origin
+from monitor.errors import Forbidden, Invalid, Problem, TooLarge, Unreadable
 from monitor.settings import Settings
 
 _ROUTES_OF_MACHINES = ("/v1/", "/metrics", "/openapi.json")
@@ -45,7 +45,7 @@ class Gate:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = clock.monotonic()
         request_id = secrets.token_hex(8)
-        path, method = _own_path(scope), scope["method"]
+        path, method = own_path(scope), scope["method"]
         status = 0
 
         async def watched(message: Message) -> None:
@@ -75,6 +75,8 @@ class Gate:
         try:
             if not is_clean(scope.get("raw_path") or scope["path"].encode()):
                 raise Unreadable("the path holds an escaped slash, dots, or a control character")
+            if (name := nul_parameter(scope.get("query_string", b""))) is not None:
+                raise Invalid.field(name, "must not contain a NUL character")
             if not is_own(headers.get(b"host", b"").decode("latin-1"), self.hosts):
                 raise Unreadable("this Host is not ours: KEEPWATCH_PUBLIC_URL says under which name people reach us")
             refusal = await self._rights(scope, path, method, headers)
@@ -92,7 +94,7 @@ class Gate:
             return None
         principal = await self._principal(headers)
         if principal is None:
-            if method == "GET" and _is_page(path) and b"text/html" in headers.get(b"accept", b""):
+            if method == "GET" and is_page(path) and b"text/html" in headers.get(b"accept", b""):
                 return RedirectResponse(f"{scope.get('root_path', '')}/login", 303)
             return problems.unauthorized()
         if not principal.may(needed):
@@ -140,7 +142,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
     return counted
 
 
-def _own_path(scope: Scope) -> str:
+def own_path(scope: Scope) -> str:
     """The path below the root path, as the routes see it."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     if root and (path == root or path.startswith(root + "/")):
@@ -148,5 +150,6 @@ def _own_path(scope: Scope) -> str:
     return path
 
 
-def _is_page(path: str) -> bool:
+def is_page(path: str) -> bool:
+    """Whether people look at that address, and not machines."""
     return not path.startswith(_ROUTES_OF_MACHINES)

@@ -7,7 +7,7 @@ belong to this installation are answered. An address in numbers cannot be reboun
 import re
 from collections.abc import Iterable
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 _BAD_ESCAPE = re.compile(rb"%(?:2[fF]|5[cC]|[01][0-9a-fA-F]|7[fF])")
 _BAD_BYTE = re.compile(rb"[\x00-\x20\x7f\\]")
@@ -47,6 +47,15 @@ def is_clean(raw_path: bytes) -> bool:
         return False
     parts = path.lower().replace(b"%2e", b".").split(b"/")
     return b"." not in parts and b".." not in parts
+
+
+def nul_parameter(query: bytes) -> str | None:
+    """The name of a parameter that holds a NUL character, which PostgreSQL takes in no text; None if there is none."""
+    for part in query.split(b"&"):
+        if b"%00" in part or b"\0" in part:
+            name = unquote(part.partition(b"=")[0].decode("latin-1"))[:100]
+            return "".join(letter if letter.isprintable() else "?" for letter in name)
+    return None
 
 
 def same_origin(headers: dict[bytes, bytes], public_url: str, *, required: bool) -> bool:

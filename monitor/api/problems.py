@@ -1,7 +1,7 @@
 """Every error leaves as RFC 9457 `application/problem+json`, and never repeats what the client sent."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -107,8 +107,7 @@ def _reason(error: Mapping[str, Any]) -> str:
     return f"is not valid ({words}{', ' if limits else ''}{', '.join(f'{n} {v}' for n, v in limits.items())})"
 
 
-async def _handle(request: Request, error: Exception) -> Response:
-    return respond(error, request.scope.get("path", ""), request.method)
+Shown = Callable[[Request, Problem], Response | None]
 
 
 def respond(error: Exception, path: str, method: str) -> Response:
@@ -130,10 +129,22 @@ def _first_line(error: Exception) -> str:
     return str(origin).split("\n", 1)[0][:200]
 
 
-def install(app: FastAPI) -> None:
-    """Answer every exception of the app's routes with a problem."""
+def install(app: FastAPI, shown: Shown | None = None) -> None:
+    """Answer every exception of the app's routes with a problem.
+
+    Args:
+        shown: the page of an address that does not exist or does not know the method, None for who did not ask for one.
+    """
+
+    async def handle(request: Request, error: Exception) -> Response:
+        if shown is not None and isinstance(error, HTTPException) and error.status_code in (404, 405):
+            response = shown(request, _of_status(error.status_code))
+            if response is not None:
+                return response
+        return respond(error, request.scope.get("path", ""), request.method)
+
     for kind in (Problem, HTTPException, RequestValidationError, database.SQLAlchemyError, SetupError):
-        app.add_exception_handler(kind, _handle)
+        app.add_exception_handler(kind, handle)
 
 
 def unauthorized() -> Response:

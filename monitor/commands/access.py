@@ -102,6 +102,7 @@ def login(
 ) -> None:
     """Print a new log-in URL: good once, for 15 minutes."""
     from monitor.api.auth import issue_login, login_url
+    from monitor.installation import with_address
     from monitor.store import keys
     from monitor.store.session import writing
 
@@ -109,4 +110,4 @@ def login(
         raise SetupError("the scope of a log-in is read or admin")
     with opened() as engine, writing(engine) as connection:
         token = issue_login(connection, keys.project_id_of(connection, project), name, scope, clock.now())
-    say(login_url(settings.load().public_url or "http://127.0.0.1:8000", token))
+    say(login_url(with_address(settings.load()).public_url or "http://127.0.0.1:8000", token))

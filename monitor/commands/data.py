@@ -14,6 +14,7 @@ from monitor.commands.console import Advance, progress, say, say_json
 from monitor.errors import SetupError
 from monitor.settings import Settings
 
+_TARGETS = {"f:": "feature ", "t:": "tag ", "s:": "score of "}
 KINDS = ("predictions", "outcomes", "reference")
 
 
@@ -29,14 +30,14 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Compute every window that is due, send what it raises, and exit."""
-    from monitor import jobs
+    from monitor import installation, jobs
     from monitor.alerts.deliver import deliver_due
 
     log.setup("WARNING")
     given = None if until is None else _moment("--until", until)
     now = clock.now() if given is None else given
-    found = settings.load()
     with opened() as engine:
+        found = installation.with_secret_key(settings.load())
         chosen = _chosen(engine, model, project)
         results: list[dict[str, Any]] = []
         with progress("evaluating", quiet=as_json) as advance:
@@ -110,8 +111,15 @@ def import_(
     for name, value in result.items():
         if isinstance(value, int | str):
             say(f"{name.replace('_', ' ')}: {value}")
+    for source, target in result.get("columns", {}).items():
+        say(f"column {source}: {_TARGETS.get(target[:2], target[:2]) + target[2:]}")
+    for source in result.get("unused_columns", []):
+        say(f"column {source}: not used")
     for one in result.get("rejected", [])[:10]:
         say(f"row {one['index']}: {one['message']}")
+    usable = sum(int(result.get(name, 0)) for name in ("accepted", "duplicates", "revised"))
+    if result["rejected_count"] and not usable:
+        raise SetupError(f"no row of {file} could be used: see the reasons above")
 
 
 def _import_reference(

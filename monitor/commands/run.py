@@ -41,6 +41,7 @@ def _serve(host: str, port: int, root_path: str, *, embedded_worker: bool) -> No
         installation.check_bind(engine, found, host)
         base = server.base_url(found, bound, root)
         welcome = installation.first_key(engine, found, base)
+        installation.note_address(found, base)
         say(f"Keepwatch listens on {base}")
         if welcome is not None:
             say(f"An admin key, shown this once: {welcome.key}")
@@ -69,7 +70,7 @@ def worker(
     log.setup()
     if parent is not None:
         os.nice(5)  # the parent answers requests: they come first
-    run_worker(installation.with_secret_key(settings.load()), parent)
+    run_worker(installation.with_address(installation.with_secret_key(settings.load())), parent)
 
 
 def migrate() -> None:

@@ -56,7 +56,11 @@ def build(
             model = get_model_by_id(connection, model_id)
         provisional.prepare(engine, model, now)
         with reading(engine) as connection:
-            model = with_schema(connection, get_model_by_id(connection, model_id))
+            model = get_model_by_id(connection, model_id)
+            if not provisional.serves(connection, model):  # the settings have just been changed
+                overtaken += 1
+                continue
+            model = with_schema(connection, model)
             chunk = _next_chunk(connection, model, until, rows, outcomes)
             if chunk is not None:
                 binning, work = chunk

@@ -20,8 +20,8 @@ def cause_of(plan: Plan, named: Named, reference: Profile, window: Profile) -> C
     """The cause that a named signal stands for. `window` is the window that raised the alarm."""
     signal = plan.signals[named.signal]
     if signal.kind == "level":
-        effect, low, high = _level(plan, named)
-        text = _level_text(plan, window, effect)
+        effect, low, high = _level(plan, window)
+        text = _level_text(plan, window)
     else:
         p, reference_rows = _reference(plan, named.signal, reference)
         if signal.kind == "shape":
@@ -29,9 +29,9 @@ def cause_of(plan: Plan, named: Named, reference: Profile, window: Profile) -> C
             text = _shape_text(signal, reference, window, effect)
         else:
             effect, low, high = _share(named.counts, p, reference_rows)
+            text = _share_text(signal, float(p[1]) + effect, float(p[1]))
             if signal.metric == "accuracy":  # the signal counts what is wrong
                 effect, low, high = -effect, -high, -low
-            text = _share_text(plan, named.signal, signal, window)
     return Cause(signal.metric, signal.feature, signal.segment, effect, low, high, named.share, text)
 
 
@@ -70,17 +70,19 @@ def _share(counts: Floats, p: Floats, reference_rows: float) -> tuple[float, flo
     return effect, effect - 1.96 * float(error), effect + 1.96 * float(error)
 
 
-def _level(plan: Plan, named: Named) -> tuple[float, float, float]:
-    """Relative change of a volume since its start, with its 95 % interval."""
+def _level(plan: Plan, window: Profile) -> tuple[float, float, float]:
+    """Relative change of the window's volume, with the 95 % interval that windows of the reference vary in.
+
+    Not from the sums of the evidence: those are clipped, so that one wild window cannot raise an alarm by itself.
+    """
     scalars = plan.watch.scalars
-    number, total, _ = named.sums
-    shift, sd = float(total / max(number, 1.0)), float(scalars.sd[0])
-    error = 1.96 * float(np.sqrt(1 / max(number, 1.0) + 1 / scalars.windows[0]))
-    low, effect, high = (float(np.expm1(sd * value)) for value in (shift - error, shift, shift + error))
+    shift = float(np.log1p(window.rows) - scalars.mean[0])
+    error = 1.96 * float(scalars.sd[0]) * float(np.sqrt(1 + 1 / scalars.windows[0]))
+    low, effect, high = (float(np.expm1(value)) for value in (shift - error, shift, shift + error))
     return effect, low, high
 
 
-def _level_text(plan: Plan, window: Profile, effect: float) -> str:
+def _level_text(plan: Plan, window: Profile) -> str:
     usual = float(np.expm1(plan.watch.scalars.mean[0]))
     more = "more" if window.rows > usual else "fewer"
     return f"{window.rows:,} rows in the window, {more} than the usual {usual:,.0f} (factor {window.rows / usual:.2f})"
@@ -101,8 +103,8 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 9.95 else f"{value:.1f} %" if value >= 0.095 or value == 0 else f"{value:.2g} %"
 
 
-def _share_text(plan: Plan, index: int, signal: Signal, window: Profile) -> str:
-    now, before, _ = plan.observed(index, window)
+def _share_text(signal: Signal, now: float, before: float) -> str:
+    """What a share is since its change began, and what it was: the two ends of the effect."""
     against = "expected from the score" if signal.metric == "calibration_error" else "expected"
     if signal.kind == "calibration":
         return f"{signal.about}: {percent(now)} observed against {percent(before)} {against}"

@@ -54,6 +54,7 @@ class Shelf:
         self._timezone = model.config.timezone
         self._binnings: dict[int, Binning] = {}
         self._references: dict[int, Reference | None] = {}
+        self._known_extent: tuple[int, int] | None = None
 
     def binning(self, number: int) -> Binning:
         """The model's binning of that number."""
@@ -93,6 +94,10 @@ class Shelf:
         Args:
             max_known_at: takes up the latest known_at of every stored profile that was looked at.
         """
+        first, last = self._extent()
+        from_at, to_at = max(from_at, first), min(to_at, last)  # centuries without a row cost nothing
+        if from_at >= to_at:
+            return None
         parts, edges = self._parts(from_at, to_at)
         if max_known_at is not None:
             max_known_at.extend(one.max_known_at for span, start in parts for one in self.stored(span, start))
@@ -105,6 +110,13 @@ class Shelf:
         for low, high in _joined([*again, *edges]):
             found.extend(self._recount(binning, low, high))
         return merge(binning, found) if found else None
+
+    def _extent(self) -> tuple[int, int]:
+        """A stretch outside of which nothing is profiled; generous, as profiles are stored by their start."""
+        if self._known_extent is None:
+            found = profiles.extent(self._connection, self.model.id)
+            self._known_extent = (0, 0) if found is None else (found[0] - 2 * DAY, found[1] + 2 * DAY)
+        return self._known_extent
 
     def _parts(self, from_at: int, to_at: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """The whole days and hours of a stretch as (span, start), and the edges that are less than an hour."""

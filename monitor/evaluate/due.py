@@ -64,6 +64,15 @@ class Line:
         self.empty = 0 if rows else self.empty + 1
 
 
+def undecided_from(connection: Connection, model: Model) -> int | None:
+    """The start of the earliest window that has evidence to give yet; None when none has.
+
+    Its rows must be kept: what was known when its labels were due is counted from them.
+    """
+    found = [Line.read(connection, model.id, kind).next(connection, model) for kind in KINDS]
+    return min((due.start for due in found if due is not None), default=None)
+
+
 def due_at(model: Model, kind: str, end: int) -> int:
     """When a window that ends at `end` gives its evidence."""
     config = model.config

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor import clock
-from monitor.clock import DAY, HOUR, MINUTE
+from monitor.clock import DAY, HOUR, MINUTE, SECOND
 from monitor.store import blocks, references
 from monitor.store.catalog import Model
 from monitor.store.tables import alert, block, measurement
@@ -42,7 +42,7 @@ def health(connection: Connection, model: Model, now: int) -> Health:
     if failed is not None:
         reasons.append(failed)
     if model.paused_at is not None:
-        reasons.append(f"Paused since {clock.render(model.paused_at)}: windows are measured but not judged.")
+        reasons.append(f"Paused since {_second(model.paused_at)}: windows are measured but not judged.")
     return Health(_state(alerts, silent, learning, failed), reasons)
 
 
@@ -88,7 +88,7 @@ def _silence(model: Model, newest: int | None, now: int) -> str | None:
     quiet = now - newest
     if quiet <= SILENT_WINDOWS * model.config.window_us + model.config.grace_us:
         return None
-    return f"No predictions for {_span(quiet)}: the last was made at {clock.render(newest)}."
+    return f"No predictions for {_span(quiet)}: the last was made at {_second(newest)}."
 
 
 def _learning(connection: Connection, model: Model, newest: int | None) -> str | None:
@@ -99,7 +99,7 @@ def _learning(connection: Connection, model: Model, newest: int | None) -> str |
         return None
     rows = blocks.log_end(connection, model.id).next_row
     behind = f"the first {known[-1].rows:,} rows serve" if known else f"{rows:,} rows have arrived"
-    return f"No reference yet ({behind}): PUT /v1/models/{model.name}/reference sets one."
+    return f"No reference yet ({behind}): `PUT /v1/models/{model.name}/reference` sets one."
 
 
 def _failed(connection: Connection, model: Model) -> str | None:
@@ -113,7 +113,12 @@ def _failed(connection: Connection, model: Model) -> str | None:
     row = connection.execute(query).one_or_none()
     if row is None or row.error is None:
         return None
-    return f"The window of {clock.render(row.start)} could not be measured: {row.error}"
+    return f"The window of {_second(row.start)} could not be measured: {row.error.rstrip('.')}."
+
+
+def _second(at: int) -> str:
+    """A time for people: nobody asks when to the microsecond."""
+    return clock.render(at // SECOND * SECOND)
 
 
 def _span(length: int) -> str:

@@ -41,13 +41,16 @@ def measure_dirty(engine: Engine, model_id: int, now: int) -> Measured:
         with reading(engine) as connection:
             model = get_model_by_id(connection, model_id)
             mark = profiles.read_watermark(connection, model_id)
+            number = profiles.current_number(connection, model_id)
             starts = profiles.dirty_windows(connection, model_id, BATCH)
             if not starts:
                 return Measured(done, True)
             found = _measure_all(connection, model, starts, now)
         with writing(engine) as connection:
             # Moving the watermark onto itself holds it: nobody marks a window dirty until this transaction ends.
-            if not profiles.move_watermark(connection, model_id, mark, mark):
+            # A new binning sets the watermark back, and it may have come here again: so the number counts too.
+            held = profiles.move_watermark(connection, model_id, mark, mark)
+            if not held or profiles.current_number(connection, model_id) != number:
                 return Measured(done, False)
             evaluations.save_measurements(connection, model.project_id, model.id, found)
             profiles.clear_dirty(connection, model_id, starts)

@@ -7,7 +7,7 @@ next number, and the watermark goes back to the first row, so that ticks profile
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from sqlalchemy.engine import Connection, Engine
@@ -45,6 +45,18 @@ class Prepared:
     others: "tuple[tuple[int | None, Prepared], ...]" = ()  # of other versions, counted again in a new binning
 
 
+class Seen(NamedTuple):
+    """The highest numbers when a reference was computed: what it was computed from is complete while they stand."""
+
+    binning: int
+    reference: int
+
+    @classmethod
+    def read(cls, connection: Connection, model_id: int) -> "Seen":
+        newest = references.choose_newest(connection, model_id)
+        return cls(profiles.current_number(connection, model_id), 0 if newest is None else newest.number)
+
+
 def put_reference(
     engine: Engine,
     model: Model,
@@ -77,7 +89,7 @@ def put_reference(
     for _ in range(_ATTEMPTS):
         with reading(engine) as connection:
             model = catalog.get_model_by_id(connection, model.id)
-            number = profiles.current_number(connection, model.id)
+            seen = Seen.read(connection, model.id)
             if table is not None:
                 found, origin = material.of_table(table), {"rows": table.num_rows}
             else:
@@ -85,7 +97,7 @@ def put_reference(
                 origin = {"from": from_us or 0, "to": to_us or 0}
             prepared = prepare(connection, model, found, origin, version_id)
         stored = store(
-            engine, model, prepared, number, version_id, now, provisional=False, sent=table is not None, found=found
+            engine, model, prepared, seen, version_id, now, provisional=False, sent=table is not None, found=found
         )
         if stored is not None:
             return shown(stored, version)
@@ -189,7 +201,7 @@ def store(
     engine: Engine,
     model: Model,
     prepared: Prepared,
-    number: int,
+    seen: Seen,
     version_id: int | None,
     now: int,
     *,
@@ -197,10 +209,13 @@ def store(
     sent: bool,
     found: Material,
 ) -> references.StoredReference | None:
-    """Write a reference; None when the model's binnings have changed since `number` was the current one."""
+    """Write a reference; None when the model's binnings or references have changed since `seen`.
+
+    A reference of another version that came meanwhile would be missing in a new binning.
+    """
     with writing(engine) as connection:
         mark = profiles.lock_watermark(connection, model.id)
-        if mark is None or profiles.current_number(connection, model.id) != number:
+        if mark is None or Seen.read(connection, model.id) != seen:
             return None
         if not provisional and model.features is None:
             catalog.freeze_features(connection, model, prepared.features)

@@ -79,8 +79,10 @@ def evaluate_model(
         return progress
     measured = measure.measure_dirty(engine, model_id, now)
     progress = replace(progress, measured=measured.windows, complete=measured.complete)
+    if not measured.complete:
+        return progress  # what is final must have been measured first
     evaluated, complete = _give_evidence(engine, model_id, now, on_verdicts)
-    return replace(progress, evaluated=evaluated, complete=progress.complete and complete)
+    return replace(progress, evaluated=evaluated, complete=complete)
 
 
 def _give_evidence(engine: Engine, model_id: int, now: int, on_verdicts: OnVerdicts) -> tuple[int, bool]:

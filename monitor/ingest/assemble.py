@@ -1,5 +1,6 @@
 """Parsed rows or columns into Arrow columns."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -24,7 +25,7 @@ def times(values: Sequence[datetime | None]) -> pa.Array:
 
 
 def values_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    return label_strings(values) if pa.types.is_string(kind) else pa.array(values, kind)
+    return label_strings(values) if pa.types.is_string(kind) else doubles(values)
 
 
 def transposed(structs: Sequence[msgspec.Struct], fields: int) -> list[list[Any]]:
@@ -101,15 +102,27 @@ def _put(columns: dict[str, pa.Array], name: str, values: list[Any], model: Mode
     elif name in _NUMBERS:
         array = pa.array(values, pa.float64())
     elif name in ("prediction", ACTUAL):
-        array = _numbers_or_null(values) if model.task == "regression" else label_strings(values)
+        # What is no number is NaN here, which validation rejects.
+        array = doubles(values) if model.task == "regression" else label_strings(values)
     else:
         array = label_strings(values)
     columns[name] = array
 
 
-def _numbers_or_null(values: list[Any]) -> pa.Array:
-    """Numbers of a regression; a text or a truth value becomes NaN, which validation rejects."""
-    return pa.array([float("nan") if isinstance(v, str | bool) else v for v in values], pa.float64())
+def double(value: object) -> float:
+    """A JSON number as a double; NaN for what is none: a text, a truth value, an integer that no double can hold.
+
+    Arrow refuses integers above 2^53 where a double cannot hold every digit; we round them as JSON readers do.
+    """
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def doubles(values: Sequence[Any]) -> pa.Array:
+    """Numbers as doubles, None as null."""
+    return pa.array([None if value is None else double(value) for value in values], pa.float64())
 
 
 def _feature(values: list[Any], kind: str | None) -> pa.Array:
@@ -124,7 +137,7 @@ def _inferred(values: list[Any]) -> pa.Array:
     """Before a schema is known a column takes the type of its values: all numbers, all truth values, else text."""
     types = {type(value) for value in values if value is not None}
     if types <= {int, float}:
-        return pa.array(values, pa.float64())
+        return doubles(values)
     return pa.array(values, pa.bool_()) if types == {bool} else label_strings(values)
 
 
@@ -151,11 +164,11 @@ def fit_features(
 
 
 def _fits(value: object, kind: str | None) -> bool:
-    if kind == "numeric":
-        return isinstance(value, int | float) and not isinstance(value, bool)
     if kind == "boolean":
         return isinstance(value, bool)
-    return isinstance(value, str | int | float | bool)
+    if kind != "numeric" and isinstance(value, str | bool):
+        return True
+    return not math.isnan(double(value))  # JSON has no NaN of its own
 
 
 def _only_numbers(draft: Draft, model: Model) -> Draft:

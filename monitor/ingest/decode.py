@@ -4,6 +4,7 @@ The fast way parses the whole body with structs made for the model. When anythin
 through it row by row, so that one bad row is rejected with its reason and the others are stored.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -196,7 +197,9 @@ def _plain(error: msgspec.ValidationError) -> str:
     """msgspec's message with the field first: "features.age: expected a number"."""
     text, _, path = str(error).partition(" - at `$")
     path = path.rstrip("`").lstrip(".")
-    return f"{path}: {text}" if path else text
+    message = f"{path}: {text}" if path else text
+    # A name that is not known stands in it: whatever the sender called it, this must be fit to be stored and shown.
+    return "".join(letter if letter.isprintable() else "?" for letter in message[:400])
 
 
 def _id_of(raw: msgspec.Raw) -> str | None:
@@ -232,7 +235,7 @@ def _outcome_draft(rows: list[Any], model: Model, index: np.ndarray, total: int,
     columns: dict[str, pa.Array] = {"id": pa.array([row.id for row in rows], pa.string())}
     actual = [row.actual for row in rows]
     if model.task == "regression":
-        bad = np.array([isinstance(value, str | bool) for value in actual], bool)
+        bad = np.array([math.isnan(assemble.double(value)) for value in actual], bool)
         rejected += [
             Rejection(int(index[at]), rows[at].id, "invalid", "actual: expected a number", as_json(rows[at]))
             for at in np.flatnonzero(bad)

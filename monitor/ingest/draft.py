@@ -7,6 +7,12 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from monitor import clock
+from monitor.columns import FEATURE, SCORE, TAG
+
+_GROUPS = {FEATURE: "features", TAG: "tags", SCORE: "scores"}
+_TIMES = ("timestamp", "known_at", "computed_at", "observed_at")
+
 
 @dataclass(frozen=True)
 class Rejection:
@@ -63,8 +69,23 @@ class Draft:
 
     def as_json(self, at: int) -> str:
         """One row as JSON text, for the quarantine."""
-        row = {name: array[at].as_py() for name, array in self.columns.items()}
-        return as_json({name: value for name, value in row.items() if value is not None})
+        row: dict[str, Any] = {}
+        for name, array in self.columns.items():
+            value = array[at].as_py()
+            if value is None:
+                continue
+            if name[:2] in _GROUPS:
+                row.setdefault(_GROUPS[name[:2]], {})[name[2:]] = value
+            else:
+                row[name] = _time(value) if name in _TIMES else value
+        return as_json(row)
+
+
+def _time(value: int) -> str | int:
+    try:
+        return clock.render(value)
+    except (ValueError, OverflowError):
+        return value
 
 
 def as_json(value: object) -> str:

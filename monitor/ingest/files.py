@@ -184,6 +184,8 @@ def map_columns(schema: pa.Schema, kind: str) -> Mapped:
         others = [name for name in others if name not in bare]
     if not mapped:
         raise SetupError("the file has no column that is known here")
+    if len(schema) == 1 and any(sign in schema.names[0] for sign in ";\t|"):
+        raise SetupError("the file has one column: separate its values by commas")
     return Mapped(mapped, others)
 
 

@@ -11,11 +11,13 @@ from monitor import clock, columns
 from monitor.columns import ACTUAL, FEATURE, FILLED_ID, FILLED_KNOWN_AT, FILLED_TIMESTAMP, FIXED, SCORE, TAG
 from monitor.errors import Invalid
 from monitor.ingest.draft import Draft, Rejection
+from monitor.ingest.rowtypes import TIMES
 from monitor.store.catalog import Model
 from monitor.store.identity import keys_of, new_ids
 from monitor.store.outcomes import NewOutcome
 
 FUTURE_US = clock.HOUR
+EXPIRED = ("expired", "timestamp: older than the retention (KEEPWATCH_RETENTION)")
 MAX_TEXT = 256  # bytes of ids, names, tags and levels
 MAX_LONG_TEXT = 8192  # bytes of a feature of kind text, and of an error
 MAX_FEATURES = 1000
@@ -68,8 +70,8 @@ def validate_predictions(draft: Draft, model: Model, at: Times) -> PredictionBat
     Raises:
         Invalid: names that no row may have, or too many features.
     """
-    _check_names(draft)
-    draft = _check_texts(draft, model)
+    draft = _check_names(draft)
+    draft = _check_years(_check_texts(draft, model))
     draft = _check_values(draft, model)
     draft, stamps, known, filled = _fill_times(draft, at)
     ids = draft.columns.get("id")
@@ -93,20 +95,25 @@ def validate_predictions(draft: Draft, model: Model, at: Times) -> PredictionBat
     )
 
 
-def _check_names(draft: Draft) -> None:
-    """The names of features, tags and classes, which many rows share."""
+def _check_names(draft: Draft) -> Draft:
+    """The names of features, tags and classes, which many rows share: rows that have a bad one go, the others stay."""
     counts = {FEATURE: 0, TAG: 0, SCORE: 0}
     words = {FEATURE: "features", TAG: "tags", SCORE: "scores"}
-    for name in draft.columns:
-        prefix = name[:2]
-        if prefix in counts:
+    for name in list(draft.columns):
+        prefix, inner = name[:2], name[2:]
+        if prefix not in counts:
+            continue
+        if not inner or len(inner.encode()) > MAX_TEXT or "\x00" in inner:
+            given = ~np.asarray(draft.columns[name].is_null())
+            why = f"{words[prefix]}: a name must have 1 to 256 bytes and no NUL character"
+            draft = draft.reject(given, "invalid", why)
+            draft.columns.pop(name)
+        else:
             counts[prefix] += 1
-            inner = name[2:]
-            if not inner or len(inner.encode()) > MAX_TEXT or "\x00" in inner:
-                raise Invalid.field(words[prefix], "a name must have 1 to 256 bytes and no NUL character")
     for prefix, limit in ((FEATURE, MAX_FEATURES), (TAG, MAX_TAGS), (SCORE, MAX_FEATURES)):
         if counts[prefix] > limit:
             raise Invalid.field(words[prefix], f"at most {limit} different names")
+    return draft
 
 
 def _check_texts(draft: Draft, model: Model) -> Draft:
@@ -123,6 +130,15 @@ def _check_texts(draft: Draft, model: Model) -> Draft:
         if columns.holds_nul(array):
             nul = _mask(pc.match_substring(array, "\x00"))
             draft = draft.reject(nul, "invalid", f"{_shown(name)}: may not hold a NUL character")
+    return draft
+
+
+def _check_years(draft: Draft) -> Draft:
+    """Times that no calendar can show would be stored well and fail every reader."""
+    for name in sorted(TIMES):
+        if (array := draft.columns.get(name)) is not None:
+            far = pc.or_(pc.less(array, clock.EARLIEST), pc.greater_equal(array, clock.LATEST))
+            draft = draft.reject(_mask(far), "invalid", f"{name}: must lie in the years 1900 to 2199")
     return draft
 
 
@@ -178,9 +194,7 @@ def _fill_times(draft: Draft, at: Times) -> tuple[Draft, np.ndarray, np.ndarray,
     stamps, _ = _times(draft, "timestamp", at.arrival)
     draft = draft.reject(stamps > now + FUTURE_US, "future", "timestamp: more than 1 h ahead of the model's clock")
     stamps, _ = _times(draft, "timestamp", at.arrival)
-    draft = draft.reject(
-        stamps < now - at.oldest, "expired", "timestamp: older than the retention (KEEPWATCH_RETENTION)"
-    )
+    draft = draft.reject(stamps < now - at.oldest, *EXPIRED)
     stamps, stamps_absent = _times(draft, "timestamp", at.arrival)
     known, known_absent = _times(draft, "known_at", at.arrival)
     late = known > at.arrival  # a sender cannot have known later than we received it
@@ -225,7 +239,7 @@ def _record_batch(
 
 def validate_outcomes(draft: Draft, model: Model, at: Times) -> OutcomeBatch:
     """Apply the rules of outcomes; the value's canonical text and its three times are made here."""
-    draft = _check_texts(draft, model)
+    draft = _check_years(_check_texts(draft, model))
     draft = draft.reject(_mask(pc.equal(draft.columns["id"], "")), "invalid", "id: may not be empty")
     if model.task == "regression":
         values, _ = _numbers(draft.columns[ACTUAL])

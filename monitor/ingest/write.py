@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor import columns
-from monitor.columns import FILLED_ID, FILLED_KNOWN_AT, FILLED_TIMESTAMP
+from monitor.columns import FEATURE, FILLED_ID, FILLED_KNOWN_AT, FILLED_TIMESTAMP
 from monitor.ingest.draft import Rejection, as_json
-from monitor.ingest.validate import OutcomeBatch, PredictionBatch
+from monitor.ingest.validate import EXPIRED, OutcomeBatch, PredictionBatch
 from monitor.store import blocks, outcomes
 from monitor.store.blocks import LogEnd
 from monitor.store.catalog import Model, version_ids
@@ -57,6 +58,7 @@ def write_predictions(
 ) -> list[Answer]:
     """Store the rows of several requests as one block; an answer for each, in order."""
     end = blocks.lock_log(connection, model.id)
+    requests = [_without_expired(request, end.expired_before) for request in requests]
     names = {name for request in requests for name in request.versions}
     numbers = version_ids(connection, model, sorted(names))
     answers = [Answer() for _ in requests]
@@ -90,6 +92,33 @@ def write_predictions(
         if request.made_ids:
             answer.ids = _ids_in_places(request)
     return answers
+
+
+def _without_expired(request: PredictionBatch, before: int | None) -> PredictionBatch:
+    """The request without rows whose identity may be forgotten: they could be retries of rows that were counted.
+
+    Validation has looked at their age already, but by a clock and settings of a moment ago.
+    """
+    if before is None or not request.rows:
+        return request
+    kept = request.batch.column("timestamp").to_numpy() >= before
+    if kept.all():
+        return request
+    expired = [
+        Rejection(
+            int(request.index[at]), request.batch.column("id")[at].as_py(), *EXPIRED, as_json(_body(request.batch, at))
+        )
+        for at in np.flatnonzero(~kept).tolist()
+    ]
+    chosen = np.flatnonzero(kept).tolist()
+    return replace(
+        request,
+        batch=request.batch.filter(pa.array(kept)),
+        versions=[request.versions[at] for at in chosen],
+        keys=[request.keys[at] for at in chosen],
+        index=request.index[kept],
+        rejected=request.rejected + expired,
+    )
 
 
 def _with_versions(request: PredictionBatch, numbers: dict[str, int]) -> pa.RecordBatch:
@@ -148,7 +177,16 @@ def _body(batch: pa.RecordBatch, at: int) -> dict[str, Any]:
     for bit, name in ((FILLED_ID, "id"), (FILLED_TIMESTAMP, "timestamp"), (FILLED_KNOWN_AT, "known_at")):
         if bits & bit:
             row.pop(name)
+    row |= _kept_aside(row.pop("extra", None))
     return {name: value for name, value in row.items() if value is not None}
+
+
+def _kept_aside(extra: str | None) -> dict[str, Any]:
+    """The values that did not fit the schema, as the columns that they had while there was none."""
+    try:
+        return {} if extra is None else {FEATURE + name: value for name, value in orjson.loads(extra).items()}
+    except orjson.JSONDecodeError:  # too long, and so cut off
+        return {"extra": extra}
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

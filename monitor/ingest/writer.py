@@ -108,6 +108,7 @@ class Writer:
         """
         rows = max(1, batch.rows if isinstance(batch, PredictionBatch) else len(batch.rows))
         request = _Request(model, batch, rows)
+        request.future.set_running_or_notify_cancel()  # what is queued is written, even if nobody waits for it any more
         with self._lock:
             if self._stopping:
                 raise Overloaded("the service is stopping: send it again", retry_after=2)

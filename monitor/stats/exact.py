@@ -1,5 +1,7 @@
 """Metrics of raw rows without bins: what `exact=true` asks for. Most metrics are exact from counts and sums already."""
 
+import math
+
 import numpy as np
 
 from monitor.stats import classification
@@ -76,8 +78,10 @@ def _distance(name: str, mine: Floats, theirs: Floats, n: int) -> Result:
     )
     if name == "ks":
         return float(gaps.max()), None, None, n
-    sd = float(theirs.std())
-    return (float((gaps[:-1] * np.diff(at)).sum() / sd) if sd > 0 else None), None, None, n
+    with np.errstate(over="ignore", invalid="ignore"):  # values near the largest double: there is no distance
+        sd = float(theirs.std())
+        distance = float((gaps[:-1] * np.diff(at)).sum() / sd) if sd > 0 else math.nan
+    return (distance if math.isfinite(distance) else None), None, None, n
 
 
 def _finite(column: Numbers) -> Floats:

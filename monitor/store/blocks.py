@@ -7,7 +7,7 @@ positions become visible in ascending order, whatever number of processes write.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -26,11 +26,18 @@ _AHEAD = 8  # blocks
 
 @dataclass(frozen=True)
 class LogEnd:
-    """The next free positions of a model's log, and the latest known_at it received."""
+    """The next free positions of a model's log, and the latest known_at it received.
+
+    `expired_before`: older rows may have been removed with their identity, so none is taken in any more.
+    """
 
     next_row: int
     next_outcome: int
     known_at: int | None
+    expired_before: int | None = None
+
+
+_END = [log_position.c[one.name] for one in fields(LogEnd)]
 
 
 def lock_log(connection: Connection, model_id: int) -> LogEnd:
@@ -43,7 +50,7 @@ def lock_log(connection: Connection, model_id: int) -> LogEnd:
         sa.update(log_position)
         .where(log_position.c.model_id == model_id)
         .values(next_row=log_position.c.next_row)
-        .returning(log_position.c.next_row, log_position.c.next_outcome, log_position.c.known_at)
+        .returning(*_END)
     ).one_or_none()
     if row is None:
         raise NotFound("the model does not exist any more: PUT /v1/models/{model} makes it")
@@ -59,12 +66,18 @@ def move_log(connection: Connection, model_id: int, end: LogEnd) -> None:
     )
 
 
+def expire_before(connection: Connection, model_id: int, before: int) -> None:
+    """Take in no row older than that from now on; it waits for whoever writes to the log."""
+    earlier = log_position.c.expired_before
+    connection.execute(
+        sa.update(log_position)
+        .where(log_position.c.model_id == model_id, sa.or_(earlier.is_(None), earlier < before))
+        .values(expired_before=before)
+    )
+
+
 def log_end(connection: Connection, model_id: int) -> LogEnd:
-    row = connection.execute(
-        sa.select(log_position.c.next_row, log_position.c.next_outcome, log_position.c.known_at).where(
-            log_position.c.model_id == model_id
-        )
-    ).one_or_none()
+    row = connection.execute(sa.select(*_END).where(log_position.c.model_id == model_id)).one_or_none()
     return LogEnd(0, 0, None) if row is None else LogEnd(*row)
 
 

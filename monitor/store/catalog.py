@@ -178,6 +178,9 @@ def record_change(connection: Connection, model: Model, now: int, actor: str) ->
 
 def delete_model(connection: Connection, model: Model) -> None:
     """Remove the model and every row of it in every table."""
+    # First what writers and evaluators hold: it waits for those under way, and whoever comes later finds no model.
+    for table in (t.log_position, t.watermark):
+        connection.execute(sa.delete(table).where(table.c.model_id == model.id))
     alerts = sa.select(t.alert.c.id).where(t.alert.c.model_id == model.id)
     deliveries = sa.select(t.delivery.c.id).where(t.delivery.c.alert_id.in_(alerts))
     attempts = t.delivery_attempt

@@ -1,4 +1,7 @@
-"""Channels: the destinations of alerts. A channel's URL and secret are credentials; neither shows in its repr."""
+"""Channels: the destinations of alerts. A channel's URL and secret are credentials; neither shows in its repr.
+
+In the database both are sealed. Here alone they are sealed, when a channel is added, and unsealed, when it is loaded.
+"""
 
 import json
 from collections.abc import Sequence
@@ -7,17 +10,22 @@ from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
+from pydantic import SecretStr
 from sqlalchemy.engine import Connection
 
-from monitor.errors import Conflict, NotFound
+from monitor.errors import Conflict, NotFound, SetupError
 from monitor.store import tables as t
+from monitor.store.seal import seal, unseal
 
 MAX_CHANNELS = 100  # of one project
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A destination. `match` holds Alertmanager's matchers as JSON objects; `disabled_at` is set once it is off."""
+    """A destination. `match` holds Alertmanager's matchers as JSON objects; `disabled_at` is set once it is off.
+
+    `unreadable` says why `url` and `secret` are empty: the key at hand is not the one that sealed them.
+    """
 
     id: str
     project_id: int
@@ -29,17 +37,19 @@ class Channel:
     created_at: int
     disabled_at: int | None = None
     disabled_reason: str | None = None
+    unreadable: str | None = None
 
 
 def new_id() -> str:
     return f"channel_{uuid4().hex}"
 
 
-def add_channel(connection: Connection, channel: Channel) -> None:
-    """Store a new channel.
+def add_channel(connection: Connection, channel: Channel, key: SecretStr | None) -> None:
+    """Store a new channel, its URL and secret sealed with the installation's secret key.
 
     Raises:
         Conflict: the project has a channel of that name, or as many channels as it may have.
+        SetupError: there is no secret key.
     """
     names = set(connection.scalars(sa.select(t.channel.c.name).where(t.channel.c.project_id == channel.project_id)))
     if channel.name in names:
@@ -47,14 +57,14 @@ def add_channel(connection: Connection, channel: Channel) -> None:
     if len(names) >= MAX_CHANNELS:
         raise Conflict(f"a project has at most {MAX_CHANNELS} channels: delete one first")
     values = {column.name: getattr(channel, column.name) for column in t.channel.columns}
-    values["match"] = json.dumps(channel.match)
+    values |= {"match": json.dumps(channel.match), "url": seal(key, channel.url), "secret": seal(key, channel.secret)}
     try:
         connection.execute(sa.insert(t.channel).values(**values))
     except sa.exc.IntegrityError:  # another request took the name since we looked
         raise Conflict("there is a channel of that name: delete it first, or choose another name") from None
 
 
-def get_channel(connection: Connection, project_id: int, channel_id: str) -> Channel:
+def get_channel(connection: Connection, project_id: int, channel_id: str, key: SecretStr | None) -> Channel:
     """The channel with that id in that project.
 
     Raises:
@@ -64,11 +74,11 @@ def get_channel(connection: Connection, project_id: int, channel_id: str) -> Cha
     row = connection.execute(query).one_or_none()
     if row is None:
         raise NotFound("there is no channel with that id")
-    return from_row(row)
+    return from_row(row, key)
 
 
 def list_channels(
-    connection: Connection, project_id: int, *, limit: int, after: tuple[int, str] | None = None
+    connection: Connection, project_id: int, key: SecretStr | None, *, limit: int, after: tuple[int, str] | None = None
 ) -> tuple[list[Channel], tuple[int, str] | None]:
     """At most `limit` channels, the oldest first, those behind the place `after`; and the place of the next page.
 
@@ -78,15 +88,15 @@ def list_channels(
     if after is not None:
         query = query.where(sa.tuple_(t.channel.c.created_at, t.channel.c.id) > sa.tuple_(*after))
     query = query.order_by(t.channel.c.created_at, t.channel.c.id).limit(limit + 1)
-    channels = [from_row(row) for row in connection.execute(query)]
+    channels = [from_row(row, key) for row in connection.execute(query)]
     last = channels[limit - 1] if len(channels) > limit else None
     return channels[:limit], None if last is None else (last.created_at, last.id)
 
 
 def enabled_channels(connection: Connection, project_id: int) -> Sequence[Channel]:
-    """The channels of a project that are not switched off, oldest first."""
+    """The channels of a project that are not switched off, oldest first; without URL and secret."""
     query = sa.select(t.channel).where(t.channel.c.project_id == project_id, t.channel.c.disabled_at.is_(None))
-    return [from_row(row) for row in connection.execute(query.order_by(t.channel.c.created_at, t.channel.c.id))]
+    return [from_row(row, None) for row in connection.execute(query.order_by(t.channel.c.created_at, t.channel.c.id))]
 
 
 def disable_channel(connection: Connection, channel_id: str, at: int, reason: str) -> None:
@@ -109,15 +119,19 @@ def delete_channel(connection: Connection, project_id: int, channel_id: str) -> 
     Raises:
         NotFound: there is none in this project.
     """
-    get_channel(connection, project_id, channel_id)
+    get_channel(connection, project_id, channel_id, None)
     deliveries = sa.select(t.delivery.c.id).where(t.delivery.c.channel_id == channel_id)
     connection.execute(sa.delete(t.delivery_attempt).where(t.delivery_attempt.c.delivery_id.in_(deliveries)))
     connection.execute(sa.delete(t.delivery).where(t.delivery.c.channel_id == channel_id))
     connection.execute(sa.delete(t.channel).where(t.channel.c.id == channel_id))
 
 
-def from_row(row: sa.Row[Any]) -> Channel:
+def from_row(row: sa.Row[Any], key: SecretStr | None) -> Channel:
     """A channel of a row that has every column of the table under its own name."""
     values = {column.name: row._mapping[column.name] for column in t.channel.columns}
     values["match"] = tuple(json.loads(values["match"]))
+    try:
+        values |= {"url": unseal(key, values["url"]), "secret": unseal(key, values["secret"])}
+    except SetupError as error:
+        values |= {"url": "", "secret": "", "unreadable": str(error)}
     return Channel(**values)

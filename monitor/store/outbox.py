@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
+from pydantic import SecretStr
 from sqlalchemy.engine import Connection
 
 from monitor.errors import NotFound
@@ -79,9 +80,9 @@ def any_due(connection: Connection, now: int) -> bool:
 
 
 def claim(
-    connection: Connection, now: int, lease: int, *, per_channel: int, in_all: int
+    connection: Connection, now: int, lease: int, key: SecretStr | None, *, per_channel: int, in_all: int
 ) -> list[tuple[Channel, Delivery]]:
-    """Take due deliveries, the longest due first, for `lease` microseconds.
+    """Take due deliveries, the longest due first, for `lease` microseconds; `key` unseals their channels.
 
     At most `per_channel` of a channel and `in_all` of all are under way at a time, counting every process: so one slow
     receiver cannot take the places of the others. (Two claims at the same instant may pass these by a few.)
@@ -102,7 +103,7 @@ def claim(
             .where(_d.id == delivery_id, _d.state == "pending", _d.next_attempt_at <= now, _unclaimed(now))
             .values(lease_owner=token, lease_until=now + lease)
         )
-    return _claimed(connection, token) if chosen else []
+    return _claimed(connection, token, key) if chosen else []
 
 
 def finish(connection: Connection, claimed: Delivery, attempt: Attempt, *, next_attempt_at: int | None) -> bool:
@@ -217,11 +218,11 @@ def _under_way(connection: Connection, now: int) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query.group_by(_d.channel_id))}
 
 
-def _claimed(connection: Connection, token: str) -> list[tuple[Channel, Delivery]]:
+def _claimed(connection: Connection, token: str, key: SecretStr | None) -> list[tuple[Channel, Delivery]]:
     deliveries = [_delivery(row) for row in connection.execute(sa.select(t.delivery).where(_d.lease_owner == token))]
     ids = {delivery.channel_id for delivery in deliveries}
     rows = connection.execute(sa.select(t.channel).where(t.channel.c.id.in_(ids)))
-    by_id = {row.id: channels.from_row(row) for row in rows}
+    by_id = {row.id: channels.from_row(row, key) for row in rows}
     return [(by_id[delivery.channel_id], delivery) for delivery in deliveries if delivery.channel_id in by_id]
 
 

@@ -71,6 +71,41 @@ def delivery_counts(connection: Connection, project_id: int) -> dict[tuple[str, 
 
 
 @dataclass(frozen=True)
+class LastAttempt:
+    """How the newest attempt on a channel ended (`error` None: delivered), and when the next one is due, if any."""
+
+    at: int
+    error: str | None
+    next_attempt_at: int | None
+
+
+def last_attempts(connection: Connection, project_id: int) -> dict[str, LastAttempt]:
+    """By channel id; channels without an attempt are left out."""
+    delivery, attempt = t.delivery.c, t.delivery_attempt.c
+    newest_first = sa.func.row_number().over(
+        partition_by=delivery.channel_id, order_by=(attempt.at.desc(), attempt.delivery_id.desc())
+    )
+    ranked = (
+        sa.select(delivery.channel_id, attempt.at, attempt.error, newest_first.label("place"))
+        .join(t.delivery_attempt, attempt.delivery_id == delivery.id)
+        .where(delivery.project_id == project_id)
+        .subquery()
+    )
+    due = (
+        sa.select(delivery.channel_id, sa.func.min(delivery.next_attempt_at).label("next"))
+        .where(delivery.project_id == project_id, delivery.state == "pending")
+        .group_by(delivery.channel_id)
+        .subquery()
+    )
+    query = (
+        sa.select(ranked.c.channel_id, ranked.c.at, ranked.c.error, due.c.next)
+        .outerjoin(due, due.c.channel_id == ranked.c.channel_id)
+        .where(ranked.c.place == 1)
+    )
+    return {row.channel_id: LastAttempt(row.at, row.error, row.next) for row in connection.execute(query)}
+
+
+@dataclass(frozen=True)
 class RecentDelivery:
     """A delivery without its body."""
 

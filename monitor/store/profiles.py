@@ -189,6 +189,17 @@ def last_start(connection: Connection, model_id: int, span: int) -> int | None:
     return None if found is None else int(found)
 
 
+def extent(connection: Connection, model_id: int) -> tuple[int, int] | None:
+    """The earliest and the latest start of any profile, of every role; None when there is none."""
+    found: list[tuple[int, int]] = []
+    for span in (HOUR_SPAN, DAY_SPAN):  # two looks into the key each, where both at once would read it all
+        of = (profile.c.model_id == model_id, profile.c.span == span)
+        first = connection.scalar(sa.select(sa.func.min(profile.c.start)).where(*of))
+        if first is not None:
+            found.append((int(first), int(connection.scalar(sa.select(sa.func.max(profile.c.start)).where(*of)) or 0)))
+    return (min(low for low, _ in found), max(high for _, high in found)) if found else None
+
+
 # ---------------------------------------------------------------- dirty windows
 
 

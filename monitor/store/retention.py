@@ -6,6 +6,7 @@ Everything is done in short transactions, a block or a few thousand rows each, s
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from monitor.store import blocks, profiles
 from monitor.store import tables as t
 from monitor.store.blocks import IN_LIMIT, decode, key_in
 from monitor.store.identity import keys_of
@@ -23,7 +24,7 @@ def expire_blocks(engine: Engine, model_id: int, before: int) -> int:
     """
     block, watermark = t.block, t.watermark
     query = (
-        sa.select(block.c.first_row)
+        sa.select(block.c.first_row, block.c.max_timestamp)
         .join(watermark, watermark.c.model_id == block.c.model_id)
         .where(
             block.c.model_id == model_id,
@@ -35,20 +36,26 @@ def expire_blocks(engine: Engine, model_id: int, before: int) -> int:
         .limit(BLOCKS)
     )
     with reading(engine) as connection:
-        expired = list(connection.scalars(query))
+        expired = connection.execute(query).all()
+    if not expired:
+        return 0
+    with writing(engine) as connection:
+        # First: with a row its identity goes, and a retry of it, already validated, would be counted once more.
+        blocks.expire_before(connection, model_id, max(row.max_timestamp for row in expired) + 1)
     removed = 0
-    for first_row in expired:
+    for row in expired:
         with writing(engine) as connection:
-            removed += _remove_block(connection, model_id, first_row)
+            removed += _remove_block(connection, model_id, row.first_row)
     return removed
 
 
 def _remove_block(connection: Connection, model_id: int, first_row: int) -> int:
     block, index = t.block, t.prediction_key
+    mark = profiles.lock_watermark(connection, model_id)
     place = (block.c.model_id == model_id, block.c.first_row == first_row)
     row = connection.execute(sa.select(block.c.rows, block.c.payload).where(*place)).one_or_none()
-    if row is None:
-        return 0
+    if mark is None or row is None or first_row + row.rows > mark.next_row:
+        return 0  # removed by another, or to be counted again: a new binning has just set the watermark back
     keys = keys_of([one for one in decode(row.payload, ["id"]).column("id").to_pylist() if one is not None])
     own_rows = index.c.row.between(first_row, first_row + row.rows - 1)
     for at in range(0, len(keys), IN_LIMIT):

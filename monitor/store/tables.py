@@ -131,6 +131,7 @@ log_position = _table(
     sa.Column("next_row", Int, nullable=False),
     sa.Column("next_outcome", Int, nullable=False),
     sa.Column("known_at", Int),  # the latest known_at received: "now" of a model whose clock is its events
+    sa.Column("expired_before", Int),  # rows older than that were removed, and their ids forgotten
 )
 
 # Predictions as compressed Arrow, in arrival order. Rows are numbered per model: row r of a block has number
@@ -360,7 +361,7 @@ channel = _table(
     _project(),
     sa.Column("kind", Text, nullable=False),
     sa.Column("name", Text, nullable=False),
-    sa.Column("url", Text, nullable=False),
+    sa.Column("url", Text, nullable=False),  # sealed (store/seal.py), as the secret is
     sa.Column("secret", Text, nullable=False),
     sa.Column("match", Text, nullable=False),  # JSON: Alertmanager's matchers
     sa.Column("created_at", Int, nullable=False),

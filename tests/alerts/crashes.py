@@ -28,6 +28,7 @@ from monitor.store.channels import Channel
 from monitor.store.outbox import Delivery
 from monitor.store.session import make_engine, reading, writing
 from tests.alerts.receivers import verdict
+from tests.keys import SECRET_KEY
 
 
 def die() -> None:
@@ -88,7 +89,7 @@ def run(settings: Settings, now: int, act: str, mode: str, count: int, kill_afte
 
 def main() -> None:
     """Arguments: the database's URL and the rounds, as JSON: [[act, mode, count or null], …]; null: at random."""
-    settings = Settings(database_url=sys.argv[1], allow_networks="127.0.0.0/8")
+    settings = Settings(database_url=sys.argv[1], allow_networks="127.0.0.0/8", secret_key=SECRET_KEY)
     chance = random.Random(7)
     kills, now = 0, clock.now()
     for act, mode, count in json.loads(sys.argv[2]):

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from pydantic import SecretStr
 from sqlalchemy.engine import Connection
 
 from monitor.stats.verdict import Cause, Verdict
 from monitor.store import catalog, channels
 from monitor.store.channels import Channel
+from tests.keys import SECRET_KEY
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NOW = 1_800_000_000_000_000  # for tests whose clock is made up
@@ -119,10 +121,12 @@ def make_model(connection: Connection, name: str = "churn", project_id: int = 1,
     return catalog.put_model(connection, project_id, name, body, NOW, "test")[0]
 
 
-def make_channel(connection: Connection, url: str, name: str = "pager", **more: Any) -> Channel:
+def make_channel(
+    connection: Connection, url: str, name: str = "pager", key: SecretStr | None = SECRET_KEY, **more: Any
+) -> Channel:
     values: dict[str, Any] = {"project_id": 1, "kind": "webhook", "secret": SECRET, "match": (), "created_at": NOW}
     channel = Channel(id=channels.new_id(), name=name, url=url, **{**values, **more})
-    channels.add_channel(connection, channel)
+    channels.add_channel(connection, channel, key)
     return channel
 
 

@@ -129,7 +129,7 @@ def test_410_switches_the_channel_off_and_what_waits_for_it_is_dead(
     (later,) = _add(engine, channel, at=NOW + clock.DAY)
     deliver_due(engine, settings, NOW, patience=LONG)
     with reading(engine) as connection:
-        off = channels.get_channel(connection, 1, channel.id)
+        off = channels.get_channel(connection, 1, channel.id, None)
         assert [c.name for c in channels.enabled_channels(connection, 1)] == ["other"]
     assert off.disabled_at is not None and "410" in (off.disabled_reason or "")
     assert {_get(engine, channel, i).state for i in (id_, later)} == {"dead"}
@@ -223,9 +223,9 @@ def test_a_claimed_delivery_is_left_alone_until_its_lease_is_over(sqlite_engine:
     channel = _channel(sqlite_engine, "https://example.org/")
     (id_,) = _add(sqlite_engine, channel)
     with writing(sqlite_engine) as connection:
-        ((_, first),) = outbox.claim(connection, NOW, LEASE, per_channel=4, in_all=64)
-        assert outbox.claim(connection, NOW + LEASE - 1, LEASE, per_channel=4, in_all=64) == []
-        ((_, second),) = outbox.claim(connection, NOW + LEASE, LEASE, per_channel=4, in_all=64)
+        ((_, first),) = outbox.claim(connection, NOW, LEASE, None, per_channel=4, in_all=64)
+        assert outbox.claim(connection, NOW + LEASE - 1, LEASE, None, per_channel=4, in_all=64) == []
+        ((_, second),) = outbox.claim(connection, NOW + LEASE, LEASE, None, per_channel=4, in_all=64)
         failure = outbox.Attempt(NOW, 500, "500", None, 1)
         assert outbox.finish(connection, first, failure, next_attempt_at=NOW + 1) is False  # came too late
         success = outbox.Attempt(NOW, 200, None, "", 1)

@@ -11,11 +11,13 @@ from standardwebhooks import Webhook
 
 from monitor import clock
 from monitor.alerts.deliver import deliver_due
+from monitor.app import create_app
 from monitor.settings import Settings
 from monitor.store import channels
 from monitor.store import tables as t
 from monitor.store.session import writing
 from tests.alerts.receivers import NOW, SECRET, Receiver
+from tests.keys import OTHER_KEY
 
 Headers = dict[str, str]
 URL = "https://hooks.example.org/services/T000/token"
@@ -116,6 +118,27 @@ def test_every_wrong_field_is_named_at_once_and_the_kinds_are_listed(client: Tes
     assert [error["field"] for error in answer.json()["errors"]] == ["kind", "name", "url", "match"]
     assert "webhook" in answer.json()["errors"][0]["detail"]
     assert client.post("/v1/channels", headers=admin, content=b"kind=webhook").status_code == 415
+
+
+def test_with_another_secret_key_channels_say_so_and_can_be_deleted(
+    client: TestClient, admin: Headers, reader: Headers, sqlite_engine: Engine, sqlite_settings: Settings
+) -> None:
+    made = _make(client, admin)
+    sent = client.post(f"/v1/channels/{made['id']}/test", headers=admin).json()["id"]
+    wrong = sqlite_settings.model_copy(update={"secret_key": OTHER_KEY})
+    with TestClient(create_app(wrong, sqlite_engine), base_url=client.base_url) as other:
+        path = f"/v1/channels/{made['id']}"
+        (shown,) = other.get("/v1/channels", headers=reader).json()["items"]
+        assert shown["url"] is None and "KEEPWATCH_SECRET_KEY" in shown["unreadable"]
+        assert other.get(path, headers=reader).json() == shown
+        assert len(other.get(f"{path}/deliveries", headers=reader).json()["items"]) == 1
+        for action in ("test", f"deliveries/{sent}/replay"):
+            refused = other.post(f"{path}/{action}", headers=admin)
+            assert refused.status_code == 409 and "KEEPWATCH_SECRET_KEY" in refused.json()["detail"]
+        page = other.get("/channels", headers=reader)
+        assert page.status_code == 200 and "KEEPWATCH_SECRET_KEY" in page.text and "hooks.example.org" not in page.text
+        assert other.delete(path, headers=admin).status_code == 204
+        assert _make(other, admin)["unreadable"] is None
 
 
 def test_a_name_is_taken_once(client: TestClient, admin: Headers) -> None:

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from standardwebhooks import Webhook
 
 from monitor import clock, installation, settings
 from monitor.errors import SetupError
 from monitor.settings import Settings
-from monitor.store import catalog, keys
+from monitor.store import catalog, keys, outbox
 from monitor.store.session import make_engine, reading, writing
+from tests.alerts.receivers import SECRET, Receiver, make_channel
+from tests.keys import OTHER_KEY
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -211,14 +214,48 @@ def test_the_key_of_the_environment_is_stored_once_and_replaced(sqlite_settings:
 
 
 def test_the_secret_key_is_made_once_and_only_we_may_read_it(sqlite_settings: Settings, tmp_path: Path) -> None:
-    first = installation.with_secret_key(sqlite_settings).secret_key
-    again = installation.with_secret_key(sqlite_settings).secret_key
+    unset = sqlite_settings.model_copy(update={"secret_key": None})
+    first = installation.with_secret_key(unset).secret_key
+    again = installation.with_secret_key(unset).secret_key
     file = tmp_path / "keepwatch.db.secret"
     assert first is not None and first == again and len(first.get_secret_value()) == 64
     assert file.stat().st_mode & 0o777 == 0o600
     file.chmod(0o644)
     with pytest.raises(SetupError, match="chmod"):
-        installation.with_secret_key(sqlite_settings)
+        installation.with_secret_key(unset)
+
+
+def test_evaluate_sends_with_the_secret_key_beside_the_database(
+    keepwatch: Run, environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keepwatch("migrate")
+    monkeypatch.setenv("KEEPWATCH_ALLOW_NETWORKS", "127.0.0.0/8")
+    receiver = Receiver()
+    found = installation.with_secret_key(settings.load())
+    engine = make_engine(found)
+    with writing(engine) as connection:
+        channel = make_channel(connection, receiver.url, key=found.secret_key)
+        outbox.add(connection, channel, "channel.test", None, "{}", clock.now())
+    code, out, _ = keepwatch("evaluate", "--json")
+    receiver.close()
+    assert code == 0 and json.loads(out)["deliveries"] == 1
+    headers, body, _ = receiver.requests[0]
+    assert Webhook(SECRET).verify(body, headers) == {}
+
+    with writing(engine) as connection:
+        outbox.add(connection, channel, "channel.test", None, "{}", clock.now())
+    monkeypatch.setenv("KEEPWATCH_SECRET_KEY", OTHER_KEY.get_secret_value())
+    code, _, err = keepwatch("evaluate", "--json")
+    with reading(engine) as connection:
+        (newest, _), _ = outbox.list_deliveries(connection, channel, limit=2)
+    engine.dispose()
+    assert code == 0 and "Traceback" not in err and newest.state == "dead"
+
+
+def test_a_secret_key_that_cannot_be_read_is_one_line(sqlite_settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "keepwatch.db.secret").mkdir(mode=0o700)
+    with pytest.raises(SetupError, match=r"keepwatch\.db\.secret.*cannot be read"):
+        installation.with_secret_key(sqlite_settings.model_copy(update={"secret_key": None}))
 
 
 def test_postgresql_needs_a_secret_key_that_cannot_be_guessed() -> None:

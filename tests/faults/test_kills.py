@@ -94,6 +94,10 @@ def state_of(url: str) -> dict[str, Any]:
             "outcomes": all_of("SELECT id, actual FROM outcome ORDER BY id, position"),
             "profiles": all_of("SELECT span, start, role, rows, labelled, payload FROM profile ORDER BY 1, 2, 3"),
             "evaluations": all_of("SELECT kind, start, rows FROM evaluation ORDER BY 1, 2"),
+            "measurements": all_of(
+                "SELECT start, revision, inputs_state, performance_state, rows, labelled, payload FROM measurement"
+                " ORDER BY 1, 2"
+            ),
             "alerts": all_of("SELECT family, opened_at, first_evidence_at, evidence FROM alert ORDER BY 1, 2"),
             "deliveries": all_of(
                 "SELECT a.family, d.type, count(*) FROM delivery d JOIN alert a ON a.id = d.alert_id"
@@ -142,21 +146,24 @@ def run(url: str, folder: Path, receiver: Receiver, kills: int) -> tuple[dict[st
         service.stop()
 
 
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What an undisturbed service comes to."""
+    folder, undisturbed = tmp_path_factory.mktemp("quiet"), Receiver()
+    state, _ = run(f"sqlite:///{folder}/quiet.db", folder / "service", undisturbed, kills=0)
+    undisturbed.close()
+    return state
+
+
 @pytest.mark.timeout(240)
 def test_a_service_killed_again_and_again_ends_where_an_undisturbed_one_does(
-    settings: Settings, engine: sa.Engine, tmp_path: Path, receiver: Receiver
+    settings: Settings, engine: sa.Engine, tmp_path: Path, receiver: Receiver, quiet: dict[str, Any]
 ) -> None:
-    url = settings.url
-    killed, acknowledged = run(url, tmp_path / "killed", receiver, kills=6)
+    killed, acknowledged = run(settings.url, tmp_path / "killed", receiver, kills=6)
     messages = list(receiver.received)
-
-    quiet_receiver = Receiver()
-    quiet, _ = run(f"sqlite:///{tmp_path}/quiet.db", tmp_path / "quiet", quiet_receiver, kills=0)
-    quiet_receiver.close()
-
     assert len(killed["ids"]) == len(set(killed["ids"])) == HOURS * ROWS
     assert set(killed["ids"]) == acknowledged
-    for name in ("ids", "outcomes", "profiles", "evaluations", "alerts", "deliveries"):
+    for name in quiet:
         assert killed[name] == quiet[name], name
     assert killed["alerts"], "the stream holds a change: without an alert this test would show nothing"
     # At least once, and never under a second id.

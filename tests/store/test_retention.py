@@ -13,7 +13,7 @@ from monitor.app import create_app
 from monitor.ingest.writer import Writer
 from monitor.jobs import sweep
 from monitor.settings import Settings
-from monitor.store import keys
+from monitor.store import blocks, keys
 from monitor.store import tables as t
 from monitor.store.session import reading, writing
 
@@ -98,3 +98,33 @@ def test_rejected_rows_go_and_stay_counted(client: TestClient, engine: Engine, s
             )
         ).one()
     assert [int(value) for value in kept] == [2, 0, 0]
+
+
+def test_a_retry_of_a_removed_row_is_not_counted_again(client: TestClient, engine: Engine, settings: Settings) -> None:
+    at = clock.render(clock.now() - 91 * clock.DAY)
+    row = {"id": "a", "timestamp": at, "features": {"x": 1.0}, "prediction": 1}
+    fresh = {**row, "id": "b", "timestamp": clock.render(clock.now())}
+    assert client.post("/v1/models/m/predictions", json=row).json()["accepted"] == 1
+    profiled(engine)
+    assert sweep(engine, settings, clock.now() + 2 * clock.DAY) == 1
+    # By the clock of its retry the row is young enough, and all the more by a longer label delay.
+    client.put("/v1/models/m", json={"task": "binary", "label_delay": "60d"})
+    answer = client.post("/v1/models/m/predictions", json={"rows": [row, fresh]}).json()
+    assert (answer["accepted"], [one["code"] for one in answer["rejected"]]) == (1, ["expired"])
+    assert counts(engine) == [1, 1, 0]
+
+
+def test_rows_go_only_after_their_binning_has_counted_them_again(
+    client: TestClient, engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(client, "abc")
+    profiled(engine)
+    expire = blocks.expire_before
+
+    def overtaken(*arguments: Any) -> None:
+        expire(*arguments)
+        arguments[0].execute(sa.update(t.watermark).values(next_row=0))  # a new binning was made
+
+    monkeypatch.setattr(blocks, "expire_before", overtaken)
+    assert sweep(engine, settings, clock.now() + OVER) == 0
+    assert counts(engine) == [1, 3, 0]

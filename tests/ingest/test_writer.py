@@ -1,0 +1,101 @@
+"""The writer under races: requests that are given up, and several writers on one database."""
+
+import json
+import random
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from monitor.errors import NotFound
+from monitor.ingest.decode import decode_outcomes, decode_predictions
+from monitor.ingest.validate import PredictionBatch, validate_outcomes, validate_predictions
+from monitor.ingest.write import Answer
+from monitor.ingest.writer import Writer
+from monitor.settings import Settings
+from monitor.store import blocks
+from monitor.store.catalog import delete_model, put_model
+from monitor.store.outcomes import outcomes_between
+from monitor.store.session import reading, writing
+from monitor.store.tables import prediction_key
+from tests.ingest.conftest import NOW
+
+
+def batch_of(writer: Writer, body: Any, model: str = "loan") -> tuple[Any, PredictionBatch]:
+    found, times = writer.model(1, model)
+    return found, validate_predictions(decode_predictions(json.dumps(body).encode(), found), found, times)
+
+
+def submit(writer: Writer, row_id: str) -> "Future[Answer]":
+    return writer.submit(*batch_of(writer, {"id": row_id, "features": {"age": 1}}))
+
+
+def test_a_request_that_is_given_up_does_not_stop_the_writer(writer: Writer) -> None:
+    for number in range(20):
+        submit(writer, f"gone-{number}").cancel()  # as asyncio does when a client's task is cancelled
+        assert submit(writer, f"here-{number}").result(timeout=10).accepted == 1
+
+
+def test_writers_of_several_processes_count_a_row_once(writer: Writer, engine: Engine, settings: Settings) -> None:
+    """Each of four clients sends the same ids, in an order of its own, now through one writer, now through another."""
+    other = Writer(engine, settings, now=lambda: NOW)
+    other.start()
+    accepted: list[int] = []
+
+    def client(seed: int) -> None:
+        order = random.Random(seed)
+        ids = [f"{number}" for number in range(120)]
+        order.shuffle(ids)
+        for at in range(0, 120, 8):
+            through = order.choice([writer, other])
+            rows = [{"id": one, "features": {"age": 1}} for one in ids[at : at + 8]]
+            accepted.append(through.submit(*batch_of(through, {"rows": rows})).result(timeout=30).accepted)
+            outcomes = [{"id": one, "actual": 1} for one in ids[at : at + 8]]
+            model, times = through.model(1, "loan")
+            draft = decode_outcomes(json.dumps({"rows": outcomes}).encode(), model)
+            through.submit(model, validate_outcomes(draft, model, times)).result(timeout=30)
+
+    threads = [threading.Thread(target=client, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.stop()
+    model, _ = writer.model(1, "loan")
+    with reading(engine) as connection:
+        end = blocks.log_end(connection, model.id)
+        found = [one for _, batch in blocks.read_blocks(connection, model.id, 0, end.next_row) for one in batch["id"]]
+        stored = outcomes_between(connection, model.id, 0, end.next_outcome)
+    assert sum(accepted) == end.next_row == len(found) == len({str(one) for one in found}) == 120
+    assert end.next_outcome == len(stored.key) == len(set(stored.key)) == 120
+
+
+def test_what_comes_after_a_model_was_deleted_leaves_nothing(writer: Writer, engine: Engine) -> None:
+    """The rows were validated for a model that is gone when they are written."""
+    found, batch = batch_of(writer, {"id": "late", "features": {"age": 1}})
+    with writing(engine) as connection:
+        delete_model(connection, found)
+    with pytest.raises(NotFound):
+        writer.submit(found, batch).result(timeout=10)
+    with reading(engine) as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(prediction_key)) == 0
+
+
+def test_a_retry_means_the_same_after_the_schema_was_given(writer: Writer, engine: Engine) -> None:
+    rows = [{"id": "a", "features": {"x": "odd", "y": 3}}, {"id": "b", "features": {"x": "1", "y": 2}}]
+    assert writer.submit(*batch_of(writer, {"rows": rows}, "bare")).result(timeout=10).accepted == 2
+    with writing(engine) as connection:
+        body = {"task": "binary", "features": {"x": {"kind": "numeric"}, "y": {"kind": "ignored"}}}
+        put_model(connection, 1, "bare", body, NOW, "test")
+    writer._cache.clear()
+    answer = writer.submit(*batch_of(writer, {"rows": rows}, "bare")).result(timeout=10)
+    assert (answer.duplicates, [one.code for one in answer.rejected]) == (2, [])
+
+
+def test_very_many_values_that_do_not_fit_are_compared_as_they_were_kept(writer: Writer) -> None:
+    row = {"id": "a", "features": {"age": 1, "odd": ["x" * 20_000]}}
+    fates = [writer.submit(*batch_of(writer, row)).result(timeout=10) for _ in range(2)]
+    assert [(one.accepted, one.duplicates) for one in fates] == [(1, 0), (0, 1)]
