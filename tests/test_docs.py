@@ -1,6 +1,7 @@
 """What the documents tell people to do works: commands and code are taken out of them and run against a real server."""
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -15,8 +16,15 @@ from typing import Any
 
 import pytest
 
+from monitor import installation, telemetry
+from monitor.alerts.payload import sample_body
 from monitor.alerts.senders import sign
+from monitor.ingest.rowtypes import LOOSE_ROW
 from monitor.settings import Settings
+from monitor.stats.measure import METRICS
+from monitor.stats.verdict import Cause
+from monitor.store.channels import Channel
+from monitor.store.model_config import ModelConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -59,6 +67,39 @@ def test_the_table_of_settings_is_complete_and_right():
     assert listed == {f"KEEPWATCH_{name.upper()}" for name in Settings.model_fields}
 
 
+def rows_of_tables(document: str) -> set[str]:
+    """Every name in the first column of a document's tables; several stand with commas."""
+    cells = re.findall(r"^\| (`[^|]+`)(?: \([^|]*\))? \|", (ROOT / document).read_text(), re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_the_guide_names_every_setting_of_a_model_and_every_field_of_a_row():
+    named = rows_of_tables("docs/guide.md")
+    assert {*ModelConfig("binary").to_dict(), "features"} <= named
+    assert set(LOOSE_ROW.__struct_fields__) <= named
+
+
+def test_the_statistics_name_every_metric():
+    assert set(METRICS) <= rows_of_tables("docs/statistics.md")
+
+
+def test_the_metrics_to_watch_exist():
+    text = (ROOT / "docs/operations.md").read_text()
+    known = {metric.name for metric in telemetry.REGISTRY.collect()}
+    for name in re.findall(r"`(keepwatch_[a-z_]+)[`{]", text):
+        assert name.removesuffix("_total") in known, name
+
+
+def test_the_example_of_an_alert_has_the_fields_that_a_webhook_has():
+    example = json.loads(block("docs/guide.md", "json", "alert.firing"))
+    channel = Channel("channel_1", 1, "webhook", "x", "https://example.org", "", (), 0)
+    sent = json.loads(sample_body(channel, 0, ""))
+    assert list(example) == list(sent)
+    assert list(example["data"]) == list(sent["data"])
+    assert set(example["data"]["budget"]) == set(sent["data"]["budget"])
+    assert set(example["data"]["causes"][0]) == set(Cause.__dataclass_fields__)
+
+
 def test_the_function_that_verifies_signatures_accepts_ours_and_nothing_else():
     names: dict[str, Any] = {}
     exec(block("docs/operations.md", "python", "is_genuine"), names)
@@ -81,9 +122,14 @@ def test_the_function_that_verifies_signatures_accepts_ours_and_nothing_else():
 
 
 @pytest.fixture(scope="module")
-def first_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `first_start` has its database."""
+    return tmp_path_factory.mktemp("readme")
+
+
+@pytest.fixture(scope="module")
+def first_start(folder: Path) -> Iterator[tuple[str, str]]:
     """`keepwatch serve` in an empty folder, as the README says; gives its address and the key that it printed."""
-    folder = tmp_path_factory.mktemp("readme")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KEEPWATCH_")}
     log = folder / "server.log"
     with log.open("wb") as output:
@@ -122,20 +168,53 @@ def answers(url: str) -> bool:
         return False
 
 
+def run_commands(code: str, environment: dict[str, str], folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    """Commands of a document, in a shell that stops at the first one that fails."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KEEPWATCH_")}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        cwd=folder,
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the guide's commands need curl")
+def test_the_commands_of_the_guide_work_one_after_the_other(first_start: tuple[str, str], folder: Path):
+    url, key = first_start
+    command = 'keepwatch() { "$PYTHON" -m monitor.cli "$@"; }\n'
+    code = "".join(blocks(ROOT / "docs/guide.md", "sh")).replace("http://127.0.0.1:8000", url)
+    given = {"KEY": key, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    done = run_commands(command + code, given, folder)
+    assert '"rejected_count":0' in done.stdout
+    assert not re.search(r'"rejected_count":[1-9]|rejected count: [1-9]', done.stdout), done.stdout
+    assert done.stdout.count('"value":0.5') >= 1, done.stdout  # r1's error, known by 2 March
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the recipe needs sqlite3")
+def test_the_backup_of_a_running_server_can_be_served(first_start: tuple[str, str], folder: Path):
+    run_commands("umask 022\n" + block("docs/operations.md", "sh", ".backup"), {}, folder)
+    copy = Settings(database_url=f"sqlite:///{folder / 'copy.db'}")
+    with installation.opened(copy, may_create=True) as engine:
+        assert installation.has_key(engine)
+    original = Settings(database_url=f"sqlite:///{folder / 'keepwatch.db'}")
+    secrets = [installation.with_secret_key(one).secret_key for one in (copy, original)]
+    assert secrets[0] == secrets[1]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's commands need curl")
 def test_the_first_prediction_of_the_readme_is_accepted(first_start: tuple[str, str]):
     url, key = first_start
     code = block("README.md", "sh", "send()").replace("http://127.0.0.1:8000", url)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", code],
-        env={**os.environ, "KEY": key},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_commands(code, {"KEY": key})
     assert done.stdout.count('"accepted":1') == 2, done.stdout
     assert '"rejected_count":0' in done.stdout
 
@@ -153,9 +232,7 @@ def test_the_python_of_the_readme_runs_and_its_retry_is_a_duplicate(
     )
     with urllib.request.urlopen(put, timeout=10) as answer:
         assert answer.status in (200, 201)
-    code = block("README.md", "python", "keepwatch.post").replace("http://127.0.0.1:8000", url)
+    code = block("README.md", "python", "urlopen").replace("http://127.0.0.1:8000", url)
     for expected in ("'accepted': 1", "'duplicates': 1"):
-        names: dict[str, Any] = {"KEY": key}
-        exec(code, names)
-        names["keepwatch"].close()
+        exec(code, {"KEY": key})
         assert expected in capsys.readouterr().out

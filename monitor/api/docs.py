@@ -1,11 +1,13 @@
 """The reference of the API as one page, made on the server from the OpenAPI document: it needs no other site."""
 
 import json
+import re
 from functools import lru_cache
 from typing import Any
 
 import jinja2
 from fastapi import APIRouter
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -54,11 +56,11 @@ input { font: inherit; width: 100%; padding: .4rem; box-sizing: border-box; }
 {% for route in routes %}
 <section class="route" id="{{ route.id }}">
 <h3><span class="method">{{ route.method }}</span> {{ route.path }}</h3>
-<p>{{ route.text }}</p>
+<p>{{ route.text | told }}</p>
 {% if route.parameters %}
 <table><thead><tr><th>Parameter</th><th>In</th><th>Type</th><th>What it is</th></tr></thead><tbody>
 {% for p in route.parameters %}<tr><td><code>{{ p.name }}</code>{% if p.required %} (required){% endif %}</td>
-<td>{{ p.place }}</td><td><code>{{ p.type }}</code></td><td>{{ p.text }}</td></tr>
+<td>{{ p.place }}</td><td><code>{{ p.type }}</code></td><td>{{ p.text | told }}</td></tr>
 {% endfor %}</tbody></table>
 {% endif %}
 {% for content_type, schema in route.bodies %}
@@ -92,11 +94,19 @@ input.addEventListener("input", () => {
 """
 
 
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def told(text: str) -> Markup:
+    """A text for people as HTML, with what stands in backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
 @lru_cache(maxsize=1)
 def _template() -> jinja2.Template:
-    return jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined).from_string(
-        _TEMPLATE
-    )
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["told"] = told
+    return environment.from_string(_TEMPLATE)
 
 
 def page(document: dict[str, Any], root: str) -> str:

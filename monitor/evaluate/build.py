@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from monitor.clock import SECOND
 from monitor.evaluate import provisional, windows
+from monitor.evaluate.ahead import ReadAhead
 from monitor.evaluate.deltas import Cell, Chunk, Delta, Deltas, new_outcomes, new_rows
 from monitor.evaluate.loaded import binning_of, with_schema
 from monitor.stats.binning import Binning
@@ -51,36 +52,37 @@ def build(
     built = Built()
     overtaken = 0
     again = False  # whether rows are counted again in a new binning
-    while overtaken < _ATTEMPTS:
-        with reading(engine) as connection:
-            model = get_model_by_id(connection, model_id)
-        provisional.prepare(engine, model, now)
-        with reading(engine) as connection:
-            model = get_model_by_id(connection, model_id)
-            if not provisional.serves(connection, model):  # the settings have just been changed
+    with ReadAhead(engine) as ahead:
+        while overtaken < _ATTEMPTS:
+            with reading(engine) as connection:
+                model = get_model_by_id(connection, model_id)
+            provisional.prepare(engine, model, now)
+            with reading(engine) as connection:
+                model = get_model_by_id(connection, model_id)
+                if not provisional.serves(connection, model):  # the settings have just been changed
+                    overtaken += 1
+                    continue
+                model = with_schema(connection, model)
+                chunk = _next_chunk(connection, model, until, rows, outcomes, ahead)
+                if chunk is not None:
+                    binning, work = chunk
+                    merged = _merged(connection, model, binning, work.deltas)
+            if chunk is None:
+                built.complete = True
+                if again:
+                    _drop_superseded(engine, model)
+                return built
+            again = again or (binning.number > 1 and work.old.next_row == 0)
+            try:
+                written = _write(engine, model, binning, work, merged, built)
+            except _OvertakenError:
+                written = False
+            if written:
+                built.steps += 1
+                built.rows += work.new.next_row - work.old.next_row
+                built.outcomes += work.new.next_outcome - work.old.next_outcome
+            else:
                 overtaken += 1
-                continue
-            model = with_schema(connection, model)
-            chunk = _next_chunk(connection, model, until, rows, outcomes)
-            if chunk is not None:
-                binning, work = chunk
-                merged = _merged(connection, model, binning, work.deltas)
-        if chunk is None:
-            built.complete = True
-            if again:
-                _drop_superseded(engine, model)
-            return built
-        again = again or (binning.number > 1 and work.old.next_row == 0)
-        try:
-            written = _write(engine, model, binning, work, merged, built)
-        except _OvertakenError:
-            written = False
-        if written:
-            built.steps += 1
-            built.rows += work.new.next_row - work.old.next_row
-            built.outcomes += work.new.next_outcome - work.old.next_outcome
-        else:
-            overtaken += 1
     return built
 
 
@@ -92,7 +94,7 @@ def _drop_superseded(engine: Engine, model: Model) -> None:
 
 
 def _next_chunk(
-    connection: Connection, model: Model, until: LogEnd | None, rows: int, outcomes: int
+    connection: Connection, model: Model, until: LogEnd | None, rows: int, outcomes: int, ahead: ReadAhead
 ) -> tuple[Binning, Chunk] | None:
     mark = profiles.read_watermark(connection, model.id)
     end = until or blocks.log_end(connection, model.id)
@@ -105,7 +107,7 @@ def _next_chunk(
         return binning, new_outcomes(connection, model, binning, mark, end.next_outcome, outcomes)
     if mark.next_row < end.next_row:
         limit = max(1, min(rows, CELLS // max(1, len(binning.features))))
-        return binning, new_rows(connection, model, binning, mark, end.next_row, limit)
+        return binning, new_rows(connection, model, binning, mark, end.next_row, limit, ahead)
     return None
 
 

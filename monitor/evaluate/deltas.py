@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
 from monitor.clock import HOUR
+from monitor.evaluate import ahead as reading_ahead
 from monitor.evaluate import rows as rows_of
 from monitor.evaluate import windows
+from monitor.evaluate.ahead import ReadAhead
 from monitor.stats.binning import Binning
 from monitor.stats.profile import Profile, merge, profile_inputs, profile_outcomes
 from monitor.stats.rows import Rows
@@ -72,19 +74,25 @@ def columns_for(model: Model, binning: Binning, *, with_id: bool) -> list[str]:
 
 
 def new_rows(
-    connection: Connection, model: Model, binning: Binning, mark: Watermark, end_row: int, limit: int
+    connection: Connection,
+    model: Model,
+    binning: Binning,
+    mark: Watermark,
+    end_row: int,
+    limit: int,
+    ahead: ReadAhead,
 ) -> Chunk:
     """The next rows from the watermark on, at most `limit` of them, and fewer where they spread over many hours."""
     upto = min(mark.next_row + limit, end_row)
     wanted = columns_for(model, binning, with_id=mark.next_outcome > 0)
-    batches = [batch for _, batch in blocks.read_blocks(connection, model.id, mark.next_row, upto, wanted)]
-    if not batches:  # erased or expired rows leave nothing to count
+    batch = ahead.take(connection, reading_ahead.wanted(model, mark.next_row, upto, wanted))
+    if batch is None:  # erased or expired rows leave nothing to count
         return Chunk(mark, Watermark(upto, mark.next_outcome), {})
-    features = model.features or {}
-    batch = rows_of.join(batches, features)
     if batch.num_rows == upto - mark.next_row:
         kept = _rows_within(batch, model.config.timezone, _most_hours(binning))
         batch, upto = batch.slice(0, kept), mark.next_row + kept
+    if upto < end_row:
+        ahead.begin(reading_ahead.wanted(model, upto, min(upto + limit, end_row), wanted))
     held = held_for(connection, model, batch, below_position=mark.next_outcome)
     return Chunk(mark, Watermark(upto, mark.next_outcome), profile_batch(model, binning, batch, held))
 

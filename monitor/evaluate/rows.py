@@ -145,7 +145,9 @@ def _actual(
 def _answer(array: pa.Array | None, task: str) -> Column | None:
     if array is None or array.null_count == len(array):
         return None
-    return _numbers(array.cast(pa.float64())) if task == "regression" else _codes(columns.label_array(array))
+    if task == "regression":
+        return _numbers(array.cast(pa.float64()))
+    return _codes(array if pa.types.is_dictionary(array.type) else columns.label_array(array))
 
 
 def _column(array: pa.Array, kind: str) -> Column:

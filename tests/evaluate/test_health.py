@@ -61,6 +61,7 @@ def test_silence_of_three_windows_is_no_data(log: Log) -> None:
     assert ask(log, START + 3 * HOUR + 28 * MINUTE).state == "healthy"
     found = ask(log, START + 2 * DAY)
     assert found.state == "no_data" and found.reasons[0].startswith("No predictions for 47 hours")
+    assert all(reason.endswith(".") for reason in found.reasons) and ".0" not in found.reasons[0]
 
 
 @pytest.mark.parametrize(("severity", "state"), [("warning", "warning"), ("critical", "critical")])

@@ -1,0 +1,79 @@
+"""Reading ahead: while one step's rows are counted, another thread reads and joins the next step's.
+
+Blocks never change, so what was read ahead is what the step would read itself; a step that asks for other rows than
+were read ahead just reads its own.
+"""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple
+
+import pyarrow as pa
+from sqlalchemy.engine import Connection, Engine
+
+from monitor.evaluate import rows as rows_of
+from monitor.store import blocks
+from monitor.store.catalog import Model
+from monitor.store.session import reading
+
+
+class Wanted(NamedTuple):
+    """Rows first … end - 1 of a model, in some columns, fitted to a schema."""
+
+    model_id: int
+    first: int
+    end: int
+    columns: tuple[str, ...]
+    features: tuple[tuple[str, str], ...]
+
+
+def wanted(model: Model, first: int, end: int, columns: list[str]) -> Wanted:
+    return Wanted(model.id, first, end, tuple(columns), tuple((model.features or {}).items()))
+
+
+def read(connection: Connection, asked: Wanted) -> pa.RecordBatch | None:
+    """The rows as one batch; None where none is kept."""
+    found = blocks.read_blocks(connection, asked.model_id, asked.first, asked.end, list(asked.columns))
+    batches = [batch for _, batch in found]
+    return _encoded(rows_of.join(batches, dict(asked.features))) if batches else None
+
+
+def _encoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with its texts but ids dictionary-encoded: the counting thread then has only codes to look at."""
+    columns = [
+        column.dictionary_encode() if pa.types.is_string(column.type) and name not in ("id", "extra") else column
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+class ReadAhead:
+    """Holds at most one batch that was read ahead. Use: `with ReadAhead(engine) as ahead`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+        self._next: tuple[Wanted, Future[pa.RecordBatch | None]] | None = None
+
+    def __enter__(self) -> "ReadAhead":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def take(self, connection: Connection, asked: Wanted) -> pa.RecordBatch | None:
+        """The rows: those read ahead when they are the ones, else read now."""
+        ready, self._next = self._next, None
+        if ready is not None and ready[0] == asked:
+            return ready[1].result()
+        return read(connection, asked)
+
+    def begin(self, asked: Wanted) -> None:
+        """Start to read rows that the next step will want."""
+        self._next = (asked, self._pool.submit(self._read, asked))
+
+    def _read(self, asked: Wanted) -> pa.RecordBatch | None:
+        with reading(self._engine) as connection:
+            return read(connection, asked)
