@@ -13,6 +13,8 @@ from dashboards import theme
 
 Figure = dict[str, Any]
 LABEL = 28
+FAR = 3  # a level line this many times above the highest value is out of sight
+LEAST_SHARE = 0.01  # an axis of shares spans at least this much
 
 
 def plain(text: str, longest: int | None = None) -> str:
@@ -53,7 +55,8 @@ def line(
         data.append(_provisional(shown, provisional))
     else:
         data.append(_line(shown, name or "value", theme.BLUE))
-    layout: Figure = {"yaxis": _axis(unit, zero), "showlegend": False}
+    drawn = [*shown, *(tidy(low) if low is not None else ()), *(tidy(high) if high is not None else ())]
+    layout: Figure = {"yaxis": _axis(unit, zero, drawn), "showlegend": False}
     if coverage is not None:
         data.append(_coverage(tidy(coverage)))
         layout["yaxis"]["domain"] = [0.27, 1]
@@ -137,26 +140,24 @@ def between(figure: Figure, from_x: str, to_x: str) -> Figure:
 
 
 def level(figure: Figure, value: float, text: str) -> Figure:
-    """The figure with a dashed level line, for instance a latency budget."""
-    shape = {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": value,
-        "y1": value,
+    """A figure of `between` with a dashed level line, for instance a latency budget; the legend names it.
+
+    One far above everything else is only named, so that it does not press the other lines flat.
+    """
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": plain(text),
+        "x": list(figure["layout"]["xaxis"]["range"]),
+        "y": [value, value],
         "line": {"color": theme.ALERT_LINE, "width": 1, "dash": "dash"},
+        "hoverinfo": "skip",
     }
-    note = {
-        "xref": "paper",
-        "x": 1,
-        "xanchor": "right",
-        "y": value,
-        "yanchor": "bottom",
-        "text": plain(text),
-        "showarrow": False,
-    }
-    return _with(figure, [shape], [note])
+    layout = {**figure["layout"], "showlegend": True}
+    top = max((one for trace in figure["data"] for one in trace["y"] if one is not None), default=value)
+    if value > FAR * top > 0:
+        layout["yaxis"] = {**layout["yaxis"], "range": [0, 1.08 * top]}
+    return {**figure, "data": [*figure["data"], line], "layout": layout}
 
 
 def mark(figure: Figure, from_x: str, to_x: str, text: str, late: bool) -> Figure:
@@ -188,13 +189,25 @@ def _with(figure: Figure, shapes: list[Figure], notes: list[Figure]) -> Figure:
     return {**figure, "layout": layout}
 
 
-def _axis(unit: str, zero: bool) -> Figure:
+def _axis(unit: str, zero: bool, values: Sequence[float | None] = ()) -> Figure:
     axis: Figure = {"fixedrange": True}
     if zero:
         axis["rangemode"] = "tozero"
     if unit == "share":
-        axis["tickformat"] = ".0%"
-        axis["hoverformat"] = ".2%"
-    elif unit:
+        axis.update({"rangemode": "tozero" if zero else "nonnegative", "tickformat": "~%", "hoverformat": ".2%"})
+        if (span := _least_span([value for value in values if value is not None], zero)) is not None:
+            axis["range"] = span
+    elif unit and unit != "count":
         axis["ticksuffix"] = " " + unit
     return axis
+
+
+def _least_span(shares: Sequence[float], zero: bool) -> list[float] | None:
+    """A range of one percentage point where shares differ by less: else a change of nothing fills the chart."""
+    if not shares:
+        return None
+    low, high = 0.0 if zero else min(shares), max(shares)
+    if high - low >= LEAST_SHARE:
+        return None
+    start = max(0.0, min((low + high - LEAST_SHARE) / 2, 1 - LEAST_SHARE))
+    return tidy([start, start + LEAST_SHARE])  # type: ignore[return-value]

@@ -33,13 +33,15 @@ def short_count(value: float | None) -> str:
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """A measured value to three significant digits, as a percentage when the unit is a share."""
+    """A measured value to three significant digits, as a percentage when the unit is a share, whole for a count."""
     if value is None or math.isnan(value):
         return NONE
     if math.isinf(value):
         return "∞" if value > 0 else MINUS + "∞"
     if unit == "share":
         return percent(value)
+    if unit == "count":
+        return count(value)
     text = _digits(value)
     return f"{text}{_SPACE}{unit}" if unit else text
 
@@ -114,6 +116,11 @@ def per(microseconds: float) -> str:
     """A span as what something is counted by: hour, 6 h, day."""
     names = {clock.HOUR: "hour", clock.DAY: "day", 7 * clock.DAY: "week"}
     return names.get(round(microseconds)) or span(microseconds)
+
+
+def sentence(text: str) -> str:
+    """The text with a full stop, if it has no end yet."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ class Links:
     def model(self, model: str, **query: str | None) -> str:
         return f"{self.root}/models/{_name(model)}" + _query(**query)
 
-    def features(self, model: str) -> str:
-        return f"{self.model(model)}/features"
+    def features(self, model: str, **query: str | None) -> str:
+        return f"{self.model(model)}/features" + _query(**query)
 
     def feature(self, model: str, feature: str, **query: str | None) -> str:
         """A feature's page; names that a path cannot carry (slashes, dots, control characters) go into the query."""
@@ -66,6 +66,9 @@ class Links:
 
     def channels(self) -> str:
         return f"{self.root}/channels"
+
+    def docs(self) -> str:
+        return f"{self.root}/docs"
 
 
 def _query(**values: str | None) -> str:

@@ -13,6 +13,7 @@ from dashboards import assets, formats, theme, words
 from dashboards.formats import Zone
 from dashboards.links import Links
 from monitor import clock
+from monitor.api.docs import told
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,12 @@ def environment() -> jinja2.Environment:
         percent=formats.percent,
         span=formats.span,
         script_json=script_json,
+        sentence=formats.sentence,
+        told=told,
     )
     made.globals.update(
         time_text=clock.render,
         zone=Zone(),
-        states=theme.SWITCH,
         heat_top=theme.HEAT_TOP,
         time_tag=time_tag,
         interval=formats.interval,

@@ -14,6 +14,7 @@ from dashboards.pages import alert as alert_page
 from dashboards.pages import alerts, stretch
 from dashboards.pages import channels as channels_page
 from dashboards.pages import feature as feature_page
+from dashboards.pages import features as features_page
 from dashboards.pages import model as model_page
 from dashboards.pages import models as models_page
 from dashboards.pages import report as report_page
@@ -67,13 +68,16 @@ def features(
     to: To = None,
     range_: Range = None,
 ) -> Response:
-    """All features by name; with `name`, the page of one whose name does not fit into a path."""
+    """All features, the most drifted first; with `name`, the page of one whose name does not fit into a path."""
     if name is not None:
         return _feature(visit, model, name, from_, to, range_)
     with reading(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
-        frame = visit.frame(connection, "models")
-    return page("features.html", frame, model=known, names=feature_page.offered(known))
+        now = model_now(connection, known, clock.now())
+        shown = stretch.choose(connection, known, now, range_ or features_page.USUAL, from_, to)
+        found = features_page.load(connection, known, shown)
+        frame = visit.frame(connection, "models", REFRESH if shown.name else 0)
+    return page("features.html", frame, page=found)
 
 
 @router.get("/models/{model}/features/{feature:path}")
@@ -129,7 +133,7 @@ def _change(visit: Visit, alert: str, change: alerts.Change) -> Response:
 @router.get("/channels")
 def channels(visit: Page) -> Response:
     with reading(visit.ctx.engine) as connection:
-        found = channels_page.load(connection, visit.project_id)
+        found = channels_page.load(connection, visit.project_id, visit.ctx.settings.secret_key)
         frame = visit.frame(connection, "channels")
     return page("channels.html", frame, page=found, base_url=visit.base_url)
 

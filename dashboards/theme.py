@@ -59,5 +59,9 @@ REPORT = {
     "done": State("Done", "check", "good"),
     "failed": State("Failed", "octagon", "bad"),
 }
-SWITCH = {"on": State("On", "check", "good"), "off": State("Off", "empty", "quiet")}
+CHANNEL = {
+    "on": State("On", "check", "good"),
+    "failing": State("Failing", "octagon", "bad"),
+    "off": State("Off", "empty", "quiet"),
+}
 UNKNOWN = State("Unknown", "empty", "quiet")

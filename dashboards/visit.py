@@ -15,6 +15,7 @@ from dashboards.links import Links
 from dashboards.render import Frame, page
 from monitor.api.auth import Principal
 from monitor.api.deps import Ctx
+from monitor.api.gate import is_page, own_path
 from monitor.errors import Problem, TooLarge, Unauthorized
 from monitor.store import overview
 
@@ -31,6 +32,14 @@ def bare_frame(request: Request) -> Frame:
         theme=chosen if chosen in ("light", "dark") else "",
         viewer=principal.name if isinstance(principal, Principal) else "",
     )
+
+
+def error_page(request: Request, problem: Problem) -> Response | None:
+    """A problem as a page, for a browser at an address that is not the API's."""
+    if not is_page(own_path(request.scope)) or "text/html" not in request.headers.get("accept", ""):
+        return None
+    detail = problem.detail if problem.status != 404 else "there is nothing at this address"
+    return page("error.html", bare_frame(request), problem.status, problem=type(problem)(detail))
 
 
 @dataclass(frozen=True)

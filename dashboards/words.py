@@ -40,6 +40,7 @@ UNITS = {
         "share",
     ),
     "coverage": "share",
+    "volume": "count",
 }
 
 # What a number is measured against, in one line under the chart.
@@ -82,20 +83,20 @@ ADVICE = {
     "features": (
         "Open the strongest cause: its page shows the distribution beside the reference.",
         "If the world changed and the model still does well, make a recent stretch the new reference.",
-        "If a producer changed, fix it there, and mark the stretch as known bad.",
+        "If a producer changed, fix it there, then resolve the alert.",
     ),
     "performance": (
-        "Look at which segment lost most: the causes are ranked by their part of the evidence.",
+        "Begin with the strongest cause: they are ranked by their part of the evidence.",
         "Compare with input alerts of the same days: a shift that came first is the likely reason.",
-        "If it stays, retrain on labelled rows since the first evidence, or go back to the version before.",
+        "If it stays, retrain on labelled rows since the first evidence, or serve the version before again.",
     ),
     "volume": (
         "Ask the caller and the gateway first: fewer rows are rarely the model's doing.",
-        "Look at the quarantine: rejected rows are not counted as traffic.",
+        "Rejected rows are not counted as traffic: `GET /v1/models/{model}/quarantine` lists them with their reasons.",
     ),
     "latency": (
-        "Compare the start with deployments and with the traffic chart.",
-        "Compare versions: a slower variant shows up at once.",
+        "Compare the first evidence with your deployments and with the traffic chart of the model.",
+        "Is one version slower? `GET /v1/models/{model}/series?metric=latency_p95&version=…` answers for each.",
     ),
     "quality": (
         "Open the strongest cause: its page shows since when values are missing or never seen.",
@@ -154,12 +155,17 @@ def cause(name: str) -> CauseWords:
 
 
 def unit(name: str) -> str:
-    """Unit of the metric: "", "ms" or "share"."""
+    """Unit of the metric: "", "ms", "share" or "count"."""
     return UNITS.get(name, "")
 
 
 def family(name: str) -> str:
     return FAMILIES.get(name, name)
+
+
+def advice(family: str, model: str) -> list[str]:
+    """What to do about an alert of that family of that model."""
+    return [line.replace("{model}", model) for line in ADVICE.get(family, ())]
 
 
 def event(type_: str) -> str:

@@ -77,7 +77,7 @@ def load(connection: Connection, project_id: int, alert_id: str, wall: int, link
         causes=shown,
         more_causes=max(0, len(causes) - CAUSES),
         events=list(reversed(list_events(connection, project_id, alert.id))),
-        advice=words.ADVICE.get(alert.family, ()),
+        advice=words.advice(alert.family, model.name),
         model_url=links.model(model.name, **query),
     )
 
@@ -175,5 +175,18 @@ def _chart(
             points = data.series(connection, model, query, now)
     except Invalid:
         return None  # a feature or a segment that the model no longer has
-    mark = (alert.first_evidence_at, min(alert.resolved_at or to_us, to_us), "first evidence")
-    return charts.of_metric(key, metric, points, zone, step, size="small", subject=cause.title, mark=mark)
+    mark = (alert.first_evidence_at, min(alert.resolved_at or to_us, to_us), charts.FIRST_EVIDENCE)
+    shown = charts.with_zeros(points, now) if metric == "volume" else points
+    empty = charts.TOO_FEW_LABELLED if charts.is_performance(metric) else charts.TOO_FEW
+    return charts.of_metric(
+        key,
+        metric,
+        shown,
+        zone,
+        step,
+        empty=empty,
+        zero=metric == "volume",
+        size="small",
+        subject=cause.title,
+        mark=mark,
+    )

@@ -37,6 +37,11 @@ class Cause:
         return text[:1].upper() + text[1:]
 
     @property
+    def alone(self) -> str:
+        """The sentence where the feature's name stands above it already."""
+        return self.sentence if self.feature is None else bare(self.sentence, f"`{self.feature}`")
+
+    @property
     def title(self) -> str:
         """The metric and what it is of, as plain text."""
         of = self.feature if self.feature is not None else self.segment
@@ -56,6 +61,11 @@ class Line:
         return words.family(self.alert.family)
 
     @property
+    def text(self) -> str:
+        """What happened, without the name of the model: every page says elsewhere whose alert it is."""
+        return bare(self.alert.text, self.alert.model)
+
+    @property
     def state(self) -> State:
         return theme.ALERT.get(self.alert.state, theme.UNKNOWN)
 
@@ -70,6 +80,12 @@ class Line:
     @property
     def causes(self) -> list[Cause]:
         return [_cause(stored) for stored in self.alert.causes]
+
+
+def bare(text: str, name: str) -> str:
+    """The text without `name: ` in front, as a sentence begins."""
+    text = text.removeprefix(f"{name}: ")
+    return text[:1].upper() + text[1:]
 
 
 def open_lines(connection: Connection, project_id: int) -> list[Line]:

@@ -2,35 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
 
 from dashboards import figures, formats, words
 from dashboards.figures import Figure
 from dashboards.formats import Zone
+from monitor.evaluate.series import Point
+from monitor.stats.measure import METRICS
 
 ROWS = 50
-
-
-class Point(Protocol):
-    """A point of `monitor.evaluate.series`: times in microseconds, `coverage` 0 to 1."""
-
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-    @property
-    def value(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-    @property
-    def n(self) -> int: ...
-    @property
-    def coverage(self) -> float | None: ...
-    @property
-    def state(self) -> str: ...
+LEAST_LABELLED = 20  # labelled rows behind a number of performance: of fewer, it says nothing but noise
 
 
 @dataclass(frozen=True)
@@ -74,6 +55,11 @@ TOO_FEW = Empty(
     "Too few rows",
     "There are rows, but no window has enough of them for this number. A longer stretch draws longer steps.",
 )
+TOO_FEW_LABELLED = Empty(
+    "Too few labelled rows",
+    f"No window here has {LEAST_LABELLED} rows with an outcome that count for this number. "
+    "A longer stretch draws longer steps.",
+)
 NO_LABELS = Empty(
     "No labels yet",
     "Performance needs outcomes: POST them with the prediction's id to the model's outcomes route. They may be late.",
@@ -86,16 +72,38 @@ NO_REFERENCE = Empty(
 
 
 PROVISIONAL = "Hollow points are provisional: labels still arrive. Band: 95 %. Strip: share of rows with an outcome."
+FIRST_EVIDENCE = "first evidence of the alert"
 
 
 def usable(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
+def is_performance(metric: str) -> bool:
+    """Whether the metric says how good answers are, from rows with an outcome."""
+    return METRICS[metric].labels and metric not in ("coverage", "label_delay_p50")
+
+
+def enough(metric: str, points: Sequence[Point]) -> Sequence[Point]:
+    """The points, without the value of those of performance that rest on too few labelled rows."""
+    if not is_performance(metric):
+        return points
+    return [p if p.n >= LEAST_LABELLED else replace(p, value=None, low=None, high=None) for p in points]
+
+
+def with_zeros(points: Sequence[Point], now: int) -> Sequence[Point]:
+    """Counts of rows: of a window that is over, without rows, behind one with rows, the count is zero, not unknown."""
+    first = next((place for place, point in enumerate(points) if point.n), len(points))
+    return [
+        replace(p, value=0.0) if place > first and p.value is None and p.state == "no_data" and p.end <= now else p
+        for place, p in enumerate(points)
+    ]
+
+
 def settled(points: Sequence[Point]) -> Point | None:
-    """The last point with a value that later rows hardly change: the last final one, else the last."""
+    """The last point with a value that later rows hardly change: the last not provisional one, else the last."""
     shown = [point for point in points if usable(point.value)]
-    return next((point for point in reversed(shown) if point.state == "final"), shown[-1] if shown else None)
+    return next((point for point in reversed(shown) if point.state != "provisional"), shown[-1] if shown else None)
 
 
 def why_empty(points: Sequence[Point], without_value: Empty) -> Empty | None:
@@ -127,7 +135,7 @@ def sentence(title: str, points: Sequence[Point], zone: Zone, unit: str, step: i
 def table(points: Sequence[Point], zone: Zone, unit: str, step: int, labelled: bool) -> Table:
     """The latest 50 points, newest first."""
     headers = ["Window", "Value", "95 % interval", "n", *(["Labelled"] if labelled else []), "State"]
-    kept = [point for point in points if point.n or point.state == "error"]
+    kept = [point for point in points if point.n or point.value is not None or point.state == "error"]
     rows = [
         [
             zone.label(point.start, step),
@@ -155,12 +163,15 @@ def of_metric(
     size: str = "normal",
     subject: str = "",
     mark: tuple[int, int, str] | None = None,
+    headline: str | None = None,
 ) -> Chart:
     """One metric over time with its band; `subject` begins its sentence.
 
-    `labelled` adds the strip of label coverage, `mark` shades a stretch and names its begin.
+    `labelled` adds the strip of label coverage, `mark` shades a stretch and names its begin; `headline` stands beside
+    the title in place of the last value. Performance of too few labelled rows is not drawn.
     """
     unit, title = words.unit(metric), words.metric(metric)
+    points = enough(metric, points)
     subject = subject or title
     reason = why_empty(points, empty)
     if reason is not None:
@@ -181,7 +192,9 @@ def of_metric(
     figure = figures.between(figure, zone.axis(points[0].start), zone.axis(points[-1].end))
     if mark is not None:
         figure = marked(figure, zone, mark, points[0].start, points[-1].end)
-    last = settled(points)
+    if headline is None:
+        last = settled(points)
+        headline = "" if last is None else formats.number(last.value, unit)
     return Chart(
         key,
         title,
@@ -190,7 +203,7 @@ def of_metric(
         table(points, zone, unit, step, labelled),
         note=PROVISIONAL if labelled else words.NOTES.get(metric, ""),
         size=size,
-        headline="" if last is None else formats.number(last.value, unit),
+        headline=headline,
     )
 
 
@@ -198,62 +211,3 @@ def marked(figure: Figure, zone: Zone, mark: tuple[int, int, str], first: int, l
     """The figure of [first, last) with the stretch (from, to, text) shaded."""
     late = mark[0] - first > 0.65 * (last - first)
     return figures.mark(figure, zone.axis(mark[0]), zone.axis(mark[1]), mark[2], late)
-
-
-def traffic(points: Sequence[Point], zone: Zone, step: int) -> Chart:
-    """Predictions per step as bars."""
-    title = "Traffic"
-    if not any(point.value for point in points):
-        return Chart("traffic", title, "Traffic: no data.", None, empty=NO_ROWS)
-    figure = figures.bars([zone.axis(p.start) for p in points], [p.value for p in points], "predictions")
-    figure = figures.between(figure, zone.axis(points[0].start), zone.axis(points[-1].end))
-    total = sum(point.value or 0 for point in points)
-    return Chart(
-        "traffic",
-        title,
-        sentence("Predictions", points, zone, "", step),
-        figure,
-        Table(
-            ["Window", "Predictions", "State"],
-            [
-                [zone.label(p.start, step), formats.count(p.value), p.state.replace("_", " ")]
-                for p in list(reversed(points))[:ROWS]
-            ],
-            len(points),
-        ),
-        note=f"Predictions per {formats.per(step)}.",
-        headline=formats.short_count(total),
-    )
-
-
-def latency(
-    series: Sequence[tuple[str, Sequence[Point]]], zone: Zone, step: int, budget_ms: float | None, rows: bool
-) -> Chart:
-    """Percentiles of latency, with the budget as a line when the model has one; `rows`: whether any came at all."""
-    title = "Latency"
-    first = series[0][1]
-    if not any(usable(point.value) for _, points in series for point in points):
-        empty = NO_ROWS
-        if rows:
-            empty = Empty("No latency sent", "Send `latency_ms` with the predictions to see p50, p95 and p99 here.")
-        return Chart("latency", title, f"Latency: {empty.title.lower()}.", None, empty=empty)
-    named = [(name.removeprefix("latency_"), [point.value for point in points]) for name, points in series]
-    figure = figures.lines([zone.axis(point.start) for point in first], named, "ms")
-    figure = figures.between(figure, zone.axis(first[0].start), zone.axis(first[-1].end))
-    if budget_ms is not None:
-        figure = figures.level(figure, budget_ms, f"budget {formats.number(budget_ms, 'ms')}")
-    lines = [
-        [zone.label(point.start, step), *(formats.number(values[index], "ms") for _, values in named)]
-        for index, point in reversed(list(enumerate(first)))
-        if point.n
-    ]
-    middle = series[min(1, len(series) - 1)]
-    last = settled(middle[1])
-    return Chart(
-        "latency",
-        title,
-        sentence(words.metric(middle[0]), middle[1], zone, "ms", step),
-        figure,
-        Table(["Window", *(name for name, _ in named)], lines[:ROWS], len(lines)),
-        headline="" if last is None else f"p95 {formats.number(last.value, 'ms')}",
-    )

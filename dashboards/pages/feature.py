@@ -54,7 +54,7 @@ def load(connection: Connection, model: Model, feature: str, now: int, stretch: 
     ]
     mark = None
     if first and first[0].alert.first_evidence_at < stretch.to_us:
-        mark = (max(first[0].alert.first_evidence_at, stretch.from_us), stretch.to_us, "first evidence")
+        mark = (max(first[0].alert.first_evidence_at, stretch.from_us), stretch.to_us, charts.FIRST_EVIDENCE)
     shown = []
     metrics = NUMERIC if found.kind == "numeric" else CATEGORICAL
     wanted: list[Wanted] = [(metric, feature) for metric in metrics]
@@ -149,8 +149,3 @@ def _chart(
 def _shares(counts: Sequence[int]) -> list[float]:
     total = sum(counts)
     return [count / total if total else 0.0 for count in counts]
-
-
-def offered(model: Model) -> Sequence[str]:
-    """The names of the model's features that are monitored, in order."""
-    return [name for name, kind in (model.features or {}).items() if kind != "ignored"]

@@ -65,7 +65,7 @@ def _row(connection: Connection, model: Model, wall: int, open_alerts: int) -> R
         name=model.name,
         task=words.TASKS[model.task],
         state=theme.HEALTH.get(verdict.state, theme.UNKNOWN),
-        reason=verdict.reasons[0] if verdict.reasons else "",
+        reason=alerts.bare(verdict.reasons[0], model.name) if verdict.reasons else "",
         spark=sparkline(windows, f"{formats.count(sent)} predictions in the last {length}"),
         traffic=f"{formats.short_count(sent)} in {length}",
         labelled=labelled_share(connection, model, now),

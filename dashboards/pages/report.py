@@ -13,6 +13,7 @@ from monitor.store import reports
 from monitor.store.catalog import Model
 
 WAITING = 5  # reports of one model that are not finished
+NEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,15 @@ def load(connection: Connection, model: Model, report_id: str) -> ReportPage:
     """
     found = reports.get_report(connection, model.id, report_id)
     return ReportPage(model, Zone(model.config.timezone), found, theme.REPORT.get(found.state, theme.UNKNOWN))
+
+
+def newest(connection: Connection, model: Model) -> list[ReportPage]:
+    """The model's ten newest reports, the newest first."""
+    zone = Zone(model.config.timezone)
+    return [
+        ReportPage(model, zone, found, theme.REPORT.get(found.state, theme.UNKNOWN))
+        for found in reports.list_reports(connection, model.id, NEWEST)
+    ]
 
 
 def ask(connection: Connection, model: Model, from_: str, to: str, now: int) -> str:

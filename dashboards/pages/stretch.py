@@ -115,4 +115,7 @@ def _time(text: str, zone: Zone, field: str) -> int:
         raise Invalid.field(field, "not a time; for instance 2026-01-31T12:00:00Z") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone.info)
-    return clock.from_datetime(moment)
+    try:
+        return clock.in_range(clock.from_datetime(moment))
+    except ValueError as error:
+        raise Invalid.field(field, str(error)) from None

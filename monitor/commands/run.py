@@ -42,6 +42,7 @@ def _serve(host: str, port: int, root_path: str, *, embedded_worker: bool) -> No
         base = server.base_url(found, bound, root)
         welcome = installation.first_key(engine, found, base)
         installation.note_address(found, base)
+        found = found.model_copy(update={"public_url": base})  # for links in alerts
         say(f"Keepwatch listens on {base}")
         if welcome is not None:
             say(f"An admin key, shown this once: {welcome.key}")

@@ -9,7 +9,7 @@ from monitor.evaluate import windows
 from monitor.evaluate.judge import Kind
 from monitor.store import evaluations, profiles
 from monitor.store.catalog import Model
-from monitor.store.evaluations import INPUTS
+from monitor.store.evaluations import INPUTS, PERFORMANCE
 
 KINDS: tuple[Kind, ...] = ("inputs", "performance")
 EMPTY_WINDOWS = 60  # consecutive windows without rows that are evaluated; then comes the next one with rows
@@ -69,8 +69,25 @@ def undecided_from(connection: Connection, model: Model) -> int | None:
 
     Its rows must be kept: what was known when its labels were due is counted from them.
     """
-    found = [Line.read(connection, model.id, kind).next(connection, model) for kind in KINDS]
-    return min((due.start for due in found if due is not None), default=None)
+    return min((due.start for due in _next(connection, model, _lines(connection, model))), default=None)
+
+
+def _lines(connection: Connection, model: Model) -> list[Line]:
+    return [Line.read(connection, model.id, kind) for kind in KINDS]
+
+
+def _next(connection: Connection, model: Model, lines: list[Line]) -> list[Due]:
+    """The next window of each kind that can give evidence.
+
+    Performance gives none before a row of that window or of a later one has an outcome. So a history whose
+    predictions are loaded before its outcomes is judged when they have come, not before; and a model that is never
+    told outcomes does not go through its windows for nothing.
+    """
+    found = [due for line in lines if (due := line.next(connection, model)) is not None]
+    if any(due.kind == PERFORMANCE for due in found):
+        latest = profiles.last_labelled(connection, model.id)
+        found = [due for due in found if due.kind != PERFORMANCE or (latest is not None and latest >= due.start)]
+    return found
 
 
 def due_at(model: Model, kind: str, end: int) -> int:
@@ -82,5 +99,5 @@ def due_at(model: Model, kind: str, end: int) -> int:
 
 def next_due(connection: Connection, model: Model, lines: list[Line], now: int) -> Due | None:
     """The window whose evidence was due first, inputs before performance; None when nothing is due by `now`."""
-    candidates = [due for line in lines if (due := line.next(connection, model)) is not None and due.at <= now]
+    candidates = [due for due in _next(connection, model, lines) if due.at <= now]
     return min(candidates, key=lambda due: (due.at, due.kind != INPUTS), default=None)

@@ -95,6 +95,8 @@ def from_columns(body: Any, structs: Typed, model: Model) -> Draft:
 
 
 def _put(columns: dict[str, pa.Array], name: str, values: list[Any], model: Model) -> None:
+    if name == "error":  # `false` says that there was none
+        values = [None if value is False else value for value in values]
     if values.count(None) == len(values):
         return
     if name in TIMES:

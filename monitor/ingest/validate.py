@@ -183,7 +183,11 @@ def _check_not_empty(draft: Draft) -> Draft:
 
 
 def _fill_times(draft: Draft, at: Times) -> tuple[Draft, np.ndarray, np.ndarray, np.ndarray]:
-    """timestamp, known_at and the bits of what was filled in; rows too early or too late are rejected."""
+    """timestamp, known_at and the bits of what was filled in; rows too early or too late are rejected.
+
+    A model on its events' clock counts the age of rows from what it knew before them: a history in one request, or in
+    one file, is not too old for its own end.
+    """
     known, known_absent = _times(draft, "known_at", at.arrival)
     now = at.model_now
     if at.events_clock:
@@ -194,7 +198,8 @@ def _fill_times(draft: Draft, at: Times) -> tuple[Draft, np.ndarray, np.ndarray,
     stamps, _ = _times(draft, "timestamp", at.arrival)
     draft = draft.reject(stamps > now + FUTURE_US, "future", "timestamp: more than 1 h ahead of the model's clock")
     stamps, _ = _times(draft, "timestamp", at.arrival)
-    draft = draft.reject(stamps < now - at.oldest, *EXPIRED)
+    if at.model_now is not None:
+        draft = draft.reject(stamps < at.model_now - at.oldest, *EXPIRED)
     stamps, stamps_absent = _times(draft, "timestamp", at.arrival)
     known, known_absent = _times(draft, "known_at", at.arrival)
     late = known > at.arrival  # a sender cannot have known later than we received it

@@ -158,9 +158,16 @@ class Writer:
             answers = [(request, failure) for request in group]
         for request, answer in answers:
             if isinstance(answer, Answer):
+                self._move_clock(request)
                 request.future.set_result(answer)
             else:
                 request.future.set_exception(answer)
+
+    def _move_clock(self, request: _Request) -> None:
+        """What was committed may have moved its model's clock: the next request need not wait for a look."""
+        cached = self._cache.get((request.model.project_id, request.model.name))
+        if cached is not None and request.batch.max_known_at:
+            cached.known_at = max(cached.known_at or 0, request.batch.max_known_at)
 
 
 def _write_model(
@@ -190,4 +197,4 @@ def _batches(requests: list[_Request]) -> list[Any]:
 def _unavailable(error: Exception) -> Overloaded:
     if "full" in str(error).lower() and "disk" in str(error).lower():
         return Overloaded("the disk is full: nothing of this request was stored", retry_after=30)
-    return Overloaded("the database cannot be written now: nothing of this request was stored", retry_after=2)
+    return Overloaded("the database did not confirm this: send it again, rows with ids are not doubled", retry_after=2)

@@ -189,6 +189,22 @@ def last_start(connection: Connection, model_id: int, span: int) -> int | None:
     return None if found is None else int(found)
 
 
+def last_labelled(connection: Connection, model_id: int) -> int | None:
+    """The start of the latest hour in which a live row has an outcome; None when none has."""
+    found = connection.scalar(
+        sa.select(profile.c.start)
+        .where(
+            profile.c.model_id == model_id,
+            profile.c.span == HOUR_SPAN,
+            profile.c.role == LIVE,
+            profile.c.labelled > 0,
+        )
+        .order_by(profile.c.start.desc())
+        .limit(1)
+    )
+    return None if found is None else int(found)
+
+
 def extent(connection: Connection, model_id: int) -> tuple[int, int] | None:
     """The earliest and the latest start of any profile, of every role; None when there is none."""
     found: list[tuple[int, int]] = []

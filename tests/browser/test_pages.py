@@ -50,6 +50,15 @@ def test_every_page_draws_without_a_complaint_and_fits_the_screen(session: Watch
     assert session.wrong == []
 
 
+def test_the_reference_of_the_api_fits_a_phone(chromium: Browser, running_app: Running) -> None:
+    watched = log_in(chromium, running_app, viewport={"width": 390, "height": 844})
+    page = watched.open("/")
+    page.get_by_role("link", name="API").click()
+    page.wait_for_url("**/docs")
+    assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    watched.context.close()
+
+
 def test_no_feature_name_runs_or_becomes_markup(desk: Watched, running_app: Running) -> None:
     for name in FEATURES:
         page = desk.open(LINKS.feature(running_app.model, name, range_="all"))

@@ -12,6 +12,7 @@ from monitor.app import create_app
 from monitor.settings import Settings
 from monitor.store.session import make_engine
 from tests.dashboards.seeded import BASE, Seeded, seed
+from tests.keys import SECRET_KEY
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +45,7 @@ def seeded_engine(seeded_file: tuple[Path, Seeded], tmp_path: Path) -> Iterator[
 @pytest.fixture
 def pages(seeded_engine: Engine, seeded: Seeded) -> Iterator[TestClient]:
     """A client that may see and change everything."""
-    settings = Settings(database_url=str(seeded_engine.url))
+    settings = Settings(database_url=str(seeded_engine.url), secret_key=SECRET_KEY)
     headers = {**seeded.admin, "sec-fetch-site": "same-origin"}
     with TestClient(
         create_app(settings, seeded_engine), base_url=BASE, headers=headers, follow_redirects=False

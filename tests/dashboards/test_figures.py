@@ -13,6 +13,7 @@ from dashboards.pages import alert, channels, stretch
 from dashboards.render import script_json
 from dashboards.sparkline import sparkline
 from monitor import clock
+from monitor.api.docs import told
 from monitor.api.hosts import is_clean
 from monitor.clock import DAY, HOUR
 
@@ -48,6 +49,26 @@ def test_provisional_windows_are_hollow_and_join_the_line() -> None:
 def test_a_figure_of_windows_without_values_is_still_json() -> None:
     figure = figures.line(["a", "b"], [float("nan"), None], low=[None, None], high=[None, None], coverage=[0.5, None])
     assert json.loads(str(script_json(figure)))["data"][0]["y"] == [None, None]
+
+
+def test_shares_that_hardly_differ_do_not_fill_the_chart() -> None:
+    near_zero = figures.line(["a", "b"], [0.0, 0.0], low=[0.0, 0.0], high=[0.0002, 0.0001], unit="share", zero=True)
+    assert near_zero["layout"]["yaxis"]["range"] == [0, 0.01]
+    near_one = figures.line(["a", "b"], [0.999, 1.0], unit="share")
+    assert near_one["layout"]["yaxis"]["range"] == [0.99, 1]
+    assert "range" not in figures.line(["a", "b"], [0.5, 0.6], unit="share")["layout"]["yaxis"]
+
+
+def test_a_level_is_named_in_the_legend_and_a_far_one_does_not_press_the_lines_flat() -> None:
+    drawn = figures.between(figures.lines(["a", "b"], [("p95", [10.0, 20.0])], "ms"), "a", "c")
+    near, far = figures.level(drawn, 30, "budget"), figures.level(drawn, 3000, "budget")
+    assert near["data"][-1]["x"] == ["a", "c"] and near["layout"]["showlegend"]
+    assert "range" not in near["layout"]["yaxis"] and far["layout"]["yaxis"]["range"][1] < 30
+
+
+def test_backticks_become_code_and_names_stay_escaped() -> None:
+    assert told("`<b>` moved") == "<code>&lt;b&gt;</code> moved"
+    assert told("a ` b") == "a ` b"
 
 
 def test_bins_of_unequal_width_compare_by_density() -> None:

@@ -121,13 +121,15 @@ def test_the_list_says_how_each_model_is_and_why(pages: TestClient, seeded: Seed
     assert "Critical" in html and "Learning" in html and "No data" in html
     assert html.count('class="spark"') == 3
     assert "Performance changed" in html
+    model = pages.get(LINKS.model(seeded.drifting)).text.partition("</title>")[2]
+    assert f"{seeded.drifting}: " not in html + pages.get("/alerts").text + model
 
 
 def test_a_model_with_alerts_answers_since_when_and_why_at_the_top(pages: TestClient, seeded: Seeded) -> None:
     html = pages.get(LINKS.model(seeded.drifting)).text
     first = html.index("Inputs changed")
     assert first < html.index("Traffic</bdi>")
-    assert "`amount` moved up" in html
+    assert "<code>amount</code> moved up" in html and "`" not in html
     assert re.search(r'since <time datetime="2026-03-1\dT', html)
 
 
@@ -216,6 +218,8 @@ def test_a_report_is_asked_for_and_its_page_waits(pages: TestClient, seeded: See
     assert answer.status_code == 303
     html = pages.get(answer.headers["location"]).text
     assert "data-report=" in html and "<iframe" not in html
+    listed = pages.get(LINKS.model(seeded.drifting)).text.split('id="reports"')[1]
+    assert f'href="{answer.headers["location"]}"' in listed and "Waiting" in listed
     wrong = pages.post(LINKS.reports(seeded.drifting), data={"from": "2026-03-02T00:00:00Z", "to": "later"})
     assert wrong.status_code == 422
 

@@ -230,6 +230,17 @@ def test_a_backlog_gives_the_evidence_that_evaluation_in_time_would_have_given(m
     assert results[1] == results[3]
 
 
+def test_performance_waits_for_outcomes_that_are_loaded_after_their_predictions(soon: Log) -> None:
+    rows = binary_rows(60 * 12)
+    soon.predictions(rows)
+    soon.evaluate()
+    assert {kind for kind, _, _ in kinds(soon)} == {"inputs"}
+    soon.outcomes(actuals(rows[: 60 * 6], delay=HOUR))
+    soon.evaluate()
+    judged = [hour for kind, hour, _ in kinds(soon) if kind == "performance"]
+    assert judged == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_payload_comes_back_as_it_was(soon: Log) -> None:
     soon.predictions(binary_rows(60))
     soon.evaluate()

@@ -148,6 +148,11 @@ def test_a_feature_may_have_any_name(send: Send, engine: Engine, writer: Writer)
         assert [kept[f"f:{name}"] for name in ODD] == list(range(len(ODD)))
 
 
+def test_an_error_of_false_is_none(send: Send, engine: Engine, writer: Writer) -> None:
+    send({"rows": [row(id="a", error=False), row(id="b", error=True), row(id="c", error="timeout")]})
+    assert [one["error"] for one in stored(engine, writer)] == [None, "true", "timeout"]
+
+
 def test_labels_have_one_canonical_text(send: Send, engine: Engine, writer: Writer) -> None:
     send({"rows": [row(id=str(i), prediction=p) for i, p in enumerate([1, 1.0, True, "yes"])]})
     assert [one["prediction"] for one in stored(engine, writer)] == ["1", "1", "true", "yes"]
@@ -210,6 +215,12 @@ def test_a_model_on_its_events_clock_takes_history_in(send: Send) -> None:
     assert send(ahead, model="replay")["rejected"][0]["code"] == "future"
     long_ago = row(id="c", timestamp="2012-03-01T13:00:00Z", known_at="2013-03-01T11:30:00Z")
     assert send(long_ago, model="replay")["rejected"][0]["code"] == "expired"
+
+
+def test_a_history_in_one_request_is_not_too_old_for_its_own_end(send: Send) -> None:
+    days = [f"2013-{month:02}-01T00:00:00Z" for month in range(1, 13)]
+    rows = [row(id=day, timestamp=day, known_at=day) for day in days]
+    assert send({"rows": rows}, model="replay")["accepted"] == 12
 
 
 def test_rows_are_found_by_number_and_by_time(send: Send, engine: Engine, writer: Writer) -> None:
