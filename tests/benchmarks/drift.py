@@ -3,8 +3,8 @@
     python -m tests.benchmarks.drift [--rows N --features F]
 
 Each side runs in a process of its own. The product's side stores the rows as blocks of a thousand, as ingest does; what
-is timed is the scheduled evaluation from these blocks to the written measurements of every drift metric of every
-feature and of the prediction. The last line is one JSON object.
+is timed is what a tick does with them: count them into profiles, measure every drift metric of every feature and of the
+prediction, write both. The last line is one JSON object.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def columns(rows: int, features: int, seed: int, shift: float) -> dict[str, np.n
         if i % 3 == 2:
             made[f"x{i}"] = rng.choice(LEVELS, rows, p=weights)
         else:
-            made[f"x{i}"] = rng.normal(shift if i < 6 else 0, 1 + i % 4, rows).round(4)
+            made[f"x{i}"] = rng.normal(shift if i < 6 else 0, 1 + i % 4, rows)
     made["score"] = rng.beta(2, 5, rows).round(4)
     made["prediction"] = np.array(CLASSES)[(made["score"] > 0.5).astype(int)]
     return made
@@ -60,8 +60,10 @@ def batch_of(made: dict[str, np.ndarray], at: slice, stamps: np.ndarray, first: 
 def product(rows: int, features: int) -> dict[str, float]:
     """Seconds from blocks, seconds from 30 days of profiles, and the peak memory of this process."""
     from monitor import clock
+    from monitor.evaluate.build import build
     from monitor.evaluate.cuts import Shelf
     from monitor.evaluate.loaded import reference_for
+    from monitor.evaluate.measure import measure_dirty
     from monitor.evaluate.references import put_reference
     from monitor.evaluate.run import evaluate_model
     from monitor.settings import Settings
@@ -101,10 +103,12 @@ def product(rows: int, features: int) -> dict[str, float]:
             return model
 
         model = stored("blocks", "1d", 1)
+        now = start + clock.DAY + clock.HOUR
         began = time.perf_counter()
-        progress = evaluate_model(engine, model.id, start, lambda *_: None)
+        built = build(engine, model.id, now)
+        measured = measure_dirty(engine, model.id, now)
         from_blocks = time.perf_counter() - began
-        assert (progress.rows, progress.evaluated) == (rows, 1), progress
+        assert (built.rows, measured.windows) == (rows, 1), (built, measured)
 
         model = stored("profiles", "1d", 30)
         evaluate_model(engine, model.id, start, lambda *_: None)
