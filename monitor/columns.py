@@ -18,6 +18,7 @@ batch.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -60,6 +61,51 @@ ARROW_KINDS: dict[str, pa.DataType] = {
 def prediction_type(task: str) -> pa.DataType:
     """The Arrow type of predictions and actuals: numbers for a regression, canonical labels otherwise."""
     return pa.float64() if task == "regression" else pa.string()
+
+
+_UNPACKED = ("id", "extra")  # texts that hardly repeat
+_CODES = (pa.int8(), pa.int16(), pa.int32())
+
+
+def pack(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with texts that repeat as codes into a short list of them, in the smallest integers that hold these."""
+    names = batch.schema.names
+    packed = [_coded(array) if _packs(name, array) else array for name, array in zip(names, batch.columns, strict=True)]
+    return pa.RecordBatch.from_arrays(packed, names=names)
+
+
+def _packs(name: str, array: pa.Array) -> bool:
+    return pa.types.is_string(array.type) and name not in _UNPACKED
+
+
+def _coded(array: pa.Array) -> pa.Array:
+    found = array.dictionary_encode()
+    many = len(found.dictionary)
+    if many > max(len(array) // 2, 1):
+        return array
+    kind = next(kind for kind in _CODES if many <= 1 << (kind.bit_width - 1))
+    return pa.DictionaryArray.from_arrays(found.indices.cast(kind), found.dictionary)
+
+
+def unpack(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with codes as texts again."""
+    columns = batch.columns
+    if not any(pa.types.is_dictionary(array.type) for array in columns):
+        return batch
+    plain = [array.dictionary_decode() if pa.types.is_dictionary(array.type) else array for array in columns]
+    return pa.RecordBatch.from_arrays(plain, names=batch.schema.names)
+
+
+def recode(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with all its texts, but ids, as codes of one width, so that batches of any blocks can be joined."""
+    columns = []
+    for name, array in zip(batch.schema.names, batch.columns, strict=True):
+        if _packs(name, array):
+            array = array.dictionary_encode()
+        elif pa.types.is_dictionary(array.type) and array.type.index_type != _CODES[-1]:
+            array = pa.DictionaryArray.from_arrays(array.indices.cast(_CODES[-1]), array.dictionary)
+        columns.append(array)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def label_text(value: object) -> str:
@@ -117,7 +163,10 @@ def concatenate(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
         return batches[0]
     schema = batches[0].schema
     if all(batch.schema.equals(schema) for batch in batches):
-        return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+        with suppress(pa.ArrowInvalid):  # more texts together than codes of this width can tell apart
+            return pa.concat_batches(batches)
+    if any(pa.types.is_dictionary(kind) for batch in batches for kind in batch.schema.types):
+        batches = [recode(batch) for batch in batches]
     types: dict[str, pa.DataType] = {}
     for batch in batches:
         for field in batch.schema:

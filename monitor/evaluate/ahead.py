@@ -33,18 +33,9 @@ def wanted(model: Model, first: int, end: int, columns: list[str]) -> Wanted:
 
 def read(connection: Connection, asked: Wanted) -> pa.RecordBatch | None:
     """The rows as one batch; None where none is kept."""
-    found = blocks.read_blocks(connection, asked.model_id, asked.first, asked.end, list(asked.columns))
+    found = blocks.read_blocks(connection, asked.model_id, asked.first, asked.end, list(asked.columns), packed=True)
     batches = [batch for _, batch in found]
-    return _encoded(rows_of.join(batches, dict(asked.features))) if batches else None
-
-
-def _encoded(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with its texts but ids dictionary-encoded: the counting thread then has only codes to look at."""
-    columns = [
-        column.dictionary_encode() if pa.types.is_string(column.type) and name not in ("id", "extra") else column
-        for name, column in zip(batch.schema.names, batch.columns, strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    return rows_of.join(batches, dict(asked.features)) if batches else None
 
 
 class ReadAhead:

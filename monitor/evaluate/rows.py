@@ -62,12 +62,14 @@ def fit(batch: pa.RecordBatch, features: Mapping[str, str]) -> pa.RecordBatch:
 
 
 def _fits(name: str, kind: pa.DataType, features: Mapping[str, str]) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     return not name.startswith(FEATURE) or columns.ARROW_KINDS.get(features.get(name[len(FEATURE) :], "")) == kind
 
 
 def _fitted(array: pa.Array, kind: str) -> pa.Array:
     wanted = columns.ARROW_KINDS[kind]
-    if array.type == wanted:
+    if array.type == wanted or (pa.types.is_dictionary(array.type) and array.type.value_type == wanted):
         return array
     if kind == "numeric" and (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
         return array.cast(wanted)

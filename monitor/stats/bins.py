@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from monitor.stats.edges import TAIL, equal_mass_groups, power_of_two, quantile_edges, sorted_finite
+from monitor.stats.edges import equal_mass_groups, power_of_two, quantile_edges, sorted_finite
+from monitor.stats.grid import CELLS, Grid, count_sorted
 from monitor.stats.rows import Bools, Codes, Floats, Ints
 
 LEVELS = 200  # levels with a slot of their own
 KNOWN = 10_000  # levels that are remembered as seen
 COARSE_LEVELS = 9
-_CELLS = 4096  # of the lookup grid
-_DEPTH = 3  # edges in one cell of the grid before bisection is the better way
+_FEW = 64  # values that are bisected without a grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,51 +72,13 @@ class NumericBins:
         return power_of_two(max(self.high - self.mean, self.mean - self.low))
 
     @cached_property
-    def _grid(self) -> tuple[float, float, Ints, list[Floats], Bools] | None:
-        """A uniform grid over the inner edges: the bin at each cell's start, the edges inside each cell, and whether
-        these are too many to be compared one by one.
-
-        The map from a value to its cell is monotone in floating point too, so a value in a cell without edges has its
-        bin for certain, and in another cell comparisons with that cell's edges decide: exact, and three times faster
-        than bisection. The ends of a heavy tail, where edges crowd in the outermost cells, hold few rows and are
-        bisected. None where that would be most of the rows.
-        """
-        if len(self.edges) < 4:
-            return None
-        skipped = TAIL + 1 if self.k > 4 * TAIL else 1
-        first, last = float(self.edges[skipped]), float(self.edges[-skipped - 1])
-        scale = (_CELLS - 0.5) / (last - first) if last > first else np.inf
-        if not np.isfinite(scale):
-            return None
-        cells = _cells(self.edges, first, scale)
-        base = np.searchsorted(cells, np.arange(_CELLS + 2), side="left")
-        inside = np.bincount(cells, minlength=_CELLS + 2)
-        crowded = inside > _DEPTH
-        if inside[crowded].sum() > len(cells) / 2:
-            return None
-        rank = np.arange(len(cells)) - base[cells]
-        tables = []
-        for depth in range(int(inside[~crowded].max())):
-            here = (rank == depth) & ~crowded[cells]
-            table = np.full(_CELLS + 2, np.inf)
-            table[cells[here]] = self.edges[here]
-            tables.append(table)
-        return first, scale, base.astype(np.int64), tables, crowded
+    def _grid(self) -> Grid | None:
+        return Grid.over(self.edges)
 
     def locate(self, finite: Floats) -> Ints:
         """int64[n] slots (0..k+1) of finite values."""
-        grid = self._grid if len(finite) > 64 else None
-        if grid is None:
-            return np.searchsorted(self.edges, finite, side="right")
-        first, scale, base, tables, crowded = grid
-        cells = _cells(finite, first, scale)
-        slots: Ints = base.take(cells)
-        for table in tables:
-            slots += finite >= table.take(cells)
-        if crowded.any():
-            unsure = np.flatnonzero(crowded.take(cells))
-            slots[unsure] = np.searchsorted(self.edges, finite[unsure], side="right")
-        return slots
+        grid = self._grid if len(finite) > _FEW else None
+        return np.searchsorted(self.edges, finite, side="right") if grid is None else grid.locate(finite)
 
     def slots(self, values: Floats, missing: Bools | None = None) -> Ints:
         """int64[n] slots of any values; `missing` marks nulls."""
@@ -129,6 +91,22 @@ class NumericBins:
         if missing is not None:
             slots[missing] = self.missing
         return slots
+
+    def histogram(self, values: Floats, missing: Bools | None = None) -> Ints:
+        """int64[size]: how many values have each slot; the histogram of `slots`, without placing every row."""
+        counted = np.zeros(self.size, dtype=np.int64)
+        finite = np.isfinite(values)
+        if missing is not None:
+            counted[self.missing] = missing.sum()
+            finite &= ~missing
+        if not finite.all():
+            nan = np.isnan(values) if missing is None else np.isnan(values) & ~missing
+            counted[self.nan] = nan.sum()
+            values = values[finite]
+            counted[self.infinite] = len(finite) - len(values) - counted[self.missing] - counted[self.nan]
+        grid = self._grid if len(values) > CELLS else None
+        counted[: self.missing] = count_sorted(self.edges, values) if grid is None else grid.count(values)
+        return counted
 
     @cached_property
     def coarse_slots(self) -> Ints:
@@ -266,13 +244,3 @@ def by_frequency(column: Codes) -> tuple[tuple[str, ...], Ints]:
     counts = column.counts()[:-1]
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda code: (-counts[code], column.levels[code]))
     return tuple(column.levels[code] for code in order), counts[order]
-
-
-def _cells(values: Floats, first: float, scale: float) -> Ints:
-    with np.errstate(over="ignore"):
-        cells = values - first
-        cells *= scale
-    cells += 1.0
-    np.maximum(cells, 0.0, out=cells)
-    np.minimum(cells, _CELLS + 1.0, out=cells)
-    return cells.astype(np.int64)  # truncation is floor here

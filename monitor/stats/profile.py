@@ -1,7 +1,7 @@
 """From rows to profiles: what came in (`profile_inputs`) and how it turned out (`profile_outcomes`).
 
-Rows are counted in runs of 8,192: small enough for the cache, and small enough that sums of integers below 2**40 are
-exact in float64. However the rows are ordered, cut or spread over machines, the profiles add up to the same integers.
+Rows are counted in runs that are small enough for the cache, and summed as integers. However the rows are ordered, cut
+or spread over machines, the profiles add up to the same integers.
 """
 
 import numpy as np
@@ -104,13 +104,17 @@ def _count_numeric(tally: Tally, bins: NumericBins, column: Numbers, n: int) -> 
     for run in runs(n):
         values = column.values[run]
         missing = None if column.missing is None else column.missing[run]
-        slots = bins.slots(values, missing)
-        counted = tally.add(key, slots, run)
+        if tally.groups:
+            counted = tally.add(key, bins.slots(values, missing), run)
+        else:
+            counted = bins.histogram(values, missing)
+            tally.add_counts(key, counted)
         if counted[bins.missing :].any():
-            values = np.where(slots >= bins.missing, bins.mean, values)
+            usable = np.isfinite(values) if missing is None else np.isfinite(values) & ~missing
+            values = np.where(usable, values, bins.mean)
         if counted[0] or counted[bins.above]:
-            _add_outside(tally, bins, values, slots, run)
-            values = np.where((slots == 0) | (slots == bins.above), bins.mean, values)
+            _add_outside(tally, bins, values, run)
+            values = np.where((values < bins.low) | (values > bins.high), bins.mean, values)
         with np.errstate(over="ignore"):
             units = values - bins.mean
             units *= scale
@@ -121,9 +125,13 @@ def _count_numeric(tally: Tally, bins: NumericBins, column: Numbers, n: int) -> 
         tally.add_small(("square", bins.name), units)
 
 
-def _add_outside(tally: Tally, bins: NumericBins, values: Floats, slots: Ints, run: slice) -> None:
-    for name, slot, edge, side in (("below", 0, bins.low, -1.0), ("above", bins.above, bins.high, 1.0)):
-        far = np.clip(values[slots == slot], -_FAR, _FAR)
+def _add_outside(tally: Tally, bins: NumericBins, values: Floats, run: slice) -> None:
+    """The sums of finite values beyond the reference's range."""
+    for name, outside, edge, side in (
+        ("below", values < bins.low, bins.low, -1.0),
+        ("above", values > bins.high, bins.high, 1.0),
+    ):
+        far = np.clip(values[outside], -_FAR, _FAR)
         if len(far):
             offset = far - bins.mean
             tally.add_sum(("mean", bins.name), offset, run)

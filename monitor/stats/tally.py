@@ -10,7 +10,8 @@ from monitor.stats.bins import NumericBins
 from monitor.stats.layout import Key
 from monitor.stats.rows import Bools, Chosen, Codes, Floats, Ints, Rows
 
-RUN = 8192
+RUN = 32_768
+_EXACT = 8192  # integers up to 2**40 add up exactly in float64
 _TOP = 2.0**62  # quanta: a value beyond 2**22 units counts as 2**22 units
 
 
@@ -43,6 +44,10 @@ class Tally:
                 self.matrix[first : first + many, coarse] += joint.reshape(many, width)
         return counted
 
+    def add_counts(self, key: Key, counted: Ints) -> None:
+        """Adds a histogram of slots; only where there are no segments."""
+        self.counts[self.binning.whole.slices[key]] += counted
+
     def add_whole(self, key: Key, slots: Ints) -> None:
         for run in runs(self.n):
             self.add(key, slots[run], run)
@@ -55,7 +60,7 @@ class Tally:
             self.matrix[first : first + many, at] += np.bincount(codes, minlength=many)
 
     def add_sum(self, key: Key, values: Floats, chosen: Chosen) -> None:
-        """Adds the values (at most 8,192, in natural units) of some rows to a sum."""
+        """Adds the values (at most a run, in natural units) of some rows to a sum."""
         quantity = self.binning.whole.quantities[key]
         with np.errstate(over="ignore"):
             quanta = np.rint(np.clip(values * (2.0**40 / quantity.unit), -_TOP, _TOP))
@@ -79,11 +84,13 @@ class Tally:
             self.add(key, slots, run)
 
     def add_small(self, key: Key, units: Floats) -> None:
-        """The quick way for a sum of at most 8,192 values within one unit of 0: their quanta add up exactly in float64.
+        """The quick way for a sum of values within one unit of 0: the quanta of 8,192 add up exactly in float64.
 
         For sums that segments do not keep.
         """
-        total = int(np.rint(units * 2.0**40).sum())
+        quanta = units * 2.0**40
+        np.rint(quanta, out=quanta)
+        total = int(np.add.reduceat(quanta, np.arange(0, len(quanta), _EXACT)).astype(np.int64).sum())
         self.sums[self.binning.whole.quantities[key].row] += (total >> 32, total & 0xFFFFFFFF)
 
     def profile(self) -> Profile:

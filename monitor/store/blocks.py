@@ -15,6 +15,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from monitor.columns import pack, unpack
 from monitor.errors import NotFound
 from monitor.store.session import is_sqlite
 from monitor.store.tables import block, log_position, prediction_key
@@ -85,8 +86,9 @@ def encode(batch: pa.RecordBatch) -> bytes:
     """A batch as the payload of a block: eight bytes of size, then its Arrow IPC stream as one zstd frame.
 
     One frame, not Arrow's own compression of every buffer: that sets up a compressor a hundred times a block, which
-    takes twice as long as the work itself (docs/decisions/0001).
+    takes twice as long as the work itself (docs/decisions/0001). Texts that repeat are stored as codes.
     """
+    batch = pack(batch)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
@@ -94,15 +96,15 @@ def encode(batch: pa.RecordBatch) -> bytes:
     return len(raw).to_bytes(8, "little") + bytes(_ZSTD.compress(raw, asbytes=True))
 
 
-def decode(payload: bytes, columns: Sequence[str] | None = None) -> pa.RecordBatch:
-    """The batch of a block; with `columns`, only those of them that it has."""
+def decode(payload: bytes, columns: Sequence[str] | None = None, *, packed: bool = False) -> pa.RecordBatch:
+    """The batch of a block; with `columns`, only those of them that it has; `packed` leaves codes as they are."""
     size = int.from_bytes(payload[:8], "little")
     raw = _ZSTD.decompress(memoryview(payload)[8:], decompressed_size=size)
     batch = pa.ipc.open_stream(raw).read_next_batch()
-    if columns is None:
-        return batch
-    wanted = set(columns)
-    return batch.select([name for name in batch.schema.names if name in wanted])
+    if columns is not None:
+        wanted = set(columns)
+        batch = batch.select([name for name in batch.schema.names if name in wanted])
+    return batch if packed else unpack(batch)
 
 
 def add_block(
@@ -173,7 +175,13 @@ def key_in(connection: Connection, column: sa.ColumnElement[bytes], keys: Sequen
 
 
 def read_blocks(
-    connection: Connection, model_id: int, first_row: int, next_row: int, columns: Sequence[str] | None = None
+    connection: Connection,
+    model_id: int,
+    first_row: int,
+    next_row: int,
+    columns: Sequence[str] | None = None,
+    *,
+    packed: bool = False,
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """(number of its first row, batch) of the rows first_row … next_row - 1, in order."""
     if next_row <= first_row:
@@ -188,20 +196,20 @@ def read_blocks(
         .order_by(block.c.first_row)
         .execution_options(yield_per=16)
     )
-    for number, batch in _decoded(connection, query, columns):
+    for number, batch in _decoded(connection, query, columns, packed=packed):
         low, high = max(first_row - number, 0), min(next_row - number, batch.num_rows)
         if low < high:
             yield number + low, batch.slice(low, high - low)
 
 
 def _decoded(
-    connection: Connection, query: sa.Select[Any], columns: Sequence[str] | None
+    connection: Connection, query: sa.Select[Any], columns: Sequence[str] | None, *, packed: bool = False
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The blocks of a query, decompressed on other cores a few ahead of the one that is looked at."""
     ahead: deque[tuple[int, Future[pa.RecordBatch]]] = deque()
     try:
         for number, payload in connection.execute(query):
-            ahead.append((number, _pool().submit(decode, payload, columns)))
+            ahead.append((number, _pool().submit(decode, payload, columns, packed=packed)))
             if len(ahead) > _AHEAD:
                 first, future = ahead.popleft()
                 yield first, future.result()
