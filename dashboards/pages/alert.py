@@ -15,7 +15,9 @@ from dashboards.pages.charts import Chart
 from monitor import clock
 from monitor.errors import Invalid
 from monitor.evaluate import series as data
-from monitor.evaluate.panel import Signal, panel
+from monitor.evaluate.loaded import with_schema
+from monitor.evaluate.panel import Signal, Wanted, panel
+from monitor.stats.measure import METRICS
 from monitor.store.alerts import Alert, AlertEvent, get_alert, list_events
 from monitor.store.catalog import Model, get_model, model_now
 
@@ -64,7 +66,12 @@ def load(connection: Connection, project_id: int, alert_id: str, wall: int, link
     from_us, to_us = around(alert, model, now)
     query = stretch(from_us, to_us)
     causes = line.causes
-    shown = [_cause(connection, model, alert, cause, index, now, links) for index, cause in enumerate(causes[:CAUSES])]
+    series = _Series(connection, model, alert, (from_us, to_us), now)
+    series.fetch(causes[:CAUSES])
+    shown = [
+        _cause(model, cause, query, series.chart(cause, f"cause-{index}"), links)
+        for index, cause in enumerate(causes[:CAUSES])
+    ]
     threshold = alert.budget.get("threshold")
     ratio = alert.evidence / threshold if threshold else None
     return AlertPage(
@@ -130,13 +137,9 @@ def _place(metric: str) -> str:
     return "latency" if metric.startswith("latency") else "drift" if metric == "psi" else "performance"
 
 
-def _cause(
-    connection: Connection, model: Model, alert: Alert, cause: alerts.Cause, index: int, now: int, links: Links
-) -> ShownCause:
+def _cause(model: Model, cause: alerts.Cause, query: dict[str, str], chart: Chart | None, links: Links) -> ShownCause:
     told = words.cause(cause.metric)
     effect, interval = _effect(cause, told.unit)
-    from_us, to_us = around(alert, model, now)
-    query = stretch(from_us, to_us)
     if cause.feature is not None and cause.feature in (model.features or {}):
         url = links.feature(model.name, cause.feature, **query)
     else:
@@ -147,46 +150,73 @@ def _cause(
         interval=interval,
         share=formats.percent(cause.share),
         url=url,
-        chart=_chart(connection, model, alert, cause, f"cause-{index}", (from_us, to_us), now),
+        chart=chart,
     )
 
 
-def _chart(
-    connection: Connection,
-    model: Model,
-    alert: Alert,
-    cause: alerts.Cause,
-    key: str,
-    between: tuple[int, int],
-    now: int,
-) -> Chart | None:
-    zone = Zone(model.config.timezone)
-    from_us, to_us = between
-    step = stretches.step(to_us - from_us, model.config.window_us, 150)
-    metric = words.cause(cause.metric).drawn
-    signal = _SIGNALS.get(cause.metric)
-    query = data.Query(
-        metric=metric, feature=cause.feature, segment=cause.segment, from_us=from_us, to_us=to_us, step_us=step
-    )
-    try:
-        if signal is not None:
-            points = panel(connection, model, [(metric, signal)], from_us, to_us, step, now)[metric, signal]
-        else:
-            points = data.series(connection, model, query, now)
-    except Invalid:
-        return None  # a feature or a segment that the model no longer has
-    mark = (alert.first_evidence_at, min(alert.resolved_at or to_us, to_us), charts.FIRST_EVIDENCE)
-    shown = charts.with_zeros(points, now) if metric == "volume" else points
-    empty = charts.TOO_FEW_LABELLED if charts.is_performance(metric) else charts.TOO_FEW
-    return charts.of_metric(
-        key,
-        metric,
-        shown,
-        zone,
-        step,
-        empty=empty,
-        zero=metric == "volume",
-        size="small",
-        subject=cause.title,
-        mark=mark,
-    )
+class _Series:
+    """What the causes of an alert say over its stretch; all but those of a segment are read in one pass."""
+
+    def __init__(self, connection: Connection, model: Model, alert: Alert, between: tuple[int, int], now: int) -> None:
+        self._connection, self._model, self._alert, self._now = connection, model, alert, now
+        self._from, self._to = between
+        self._step = stretches.step(self._to - self._from, model.config.window_us, 150)
+        self._found: dict[Wanted, list[data.Point]] = {}
+
+    def fetch(self, causes: Sequence[alerts.Cause]) -> None:
+        model = with_schema(self._connection, self._model)
+        wanted = {_wanted(cause) for cause in causes if cause.segment is None and _is_known(cause, model)}
+        if wanted:
+            self._found = panel(
+                self._connection, model, sorted(wanted, key=repr), self._from, self._to, self._step, self._now
+            )
+
+    def _points(self, cause: alerts.Cause) -> list[data.Point] | None:
+        """None for a feature or a segment that the model no longer has."""
+        if cause.segment is None:
+            return self._found.get(_wanted(cause))
+        query = data.Query(
+            metric=words.cause(cause.metric).drawn,
+            feature=cause.feature,
+            segment=cause.segment,
+            from_us=self._from,
+            to_us=self._to,
+            step_us=self._step,
+        )
+        try:
+            return data.series(self._connection, self._model, query, self._now)
+        except Invalid:
+            return None
+
+    def chart(self, cause: alerts.Cause, key: str) -> Chart | None:
+        points, metric = self._points(cause), words.cause(cause.metric).drawn
+        if points is None:
+            return None
+        alert, zone = self._alert, Zone(self._model.config.timezone)
+        mark = (alert.first_evidence_at, min(alert.resolved_at or self._to, self._to), charts.FIRST_EVIDENCE)
+        return charts.of_metric(
+            key,
+            metric,
+            charts.with_zeros(points, self._now) if metric == "volume" else points,
+            zone,
+            self._step,
+            empty=charts.TOO_FEW_LABELLED if charts.is_performance(metric) else charts.TOO_FEW,
+            zero=metric == "volume",
+            size="small",
+            subject=cause.title,
+            mark=mark,
+        )
+
+
+def _wanted(cause: alerts.Cause) -> Wanted:
+    return words.cause(cause.metric).drawn, _SIGNALS.get(cause.metric, cause.feature)
+
+
+def _is_known(cause: alerts.Cause, model: Model) -> bool:
+    """Whether the model still has the metric and the feature."""
+    metric = METRICS.get(words.cause(cause.metric).drawn)
+    if metric is None or model.task not in metric.tasks:
+        return False
+    if cause.feature is None or cause.metric in _SIGNALS:
+        return True
+    return metric.per_feature and (model.features or {}).get(cause.feature, "ignored") != "ignored"

@@ -11,7 +11,7 @@ from dashboards.pages import charts
 from dashboards.pages.charts import Chart, Empty
 from dashboards.pages.stretch import Stretch
 from monitor.evaluate import series as data
-from monitor.store.catalog import Model
+from monitor.evaluate.kept import KeptShelf
 
 FEATURES = 60
 
@@ -27,7 +27,7 @@ def _heat_step(stretch: Stretch, volume: Sequence[data.Point]) -> int:
 
 def heatmap(
     connection: Connection,
-    model: Model,
+    shelf: KeptShelf,
     stretch: Stretch,
     volume: Sequence[data.Point],
     zone: Zone,
@@ -35,9 +35,9 @@ def heatmap(
     state: str,
 ) -> Chart:
     """PSI of every feature over the stretch, the most drifted on top."""
-    title = "Drift of every feature"
+    title, model = "Drift of every feature", shelf.model
     step = _heat_step(stretch, volume)
-    grid = data.heatmap(connection, model, "psi", stretch.from_us, stretch.to_us, step)
+    grid = data.heatmap(connection, model, "psi", stretch.from_us, stretch.to_us, step, shelf)
     whole = _whole(grid.starts, grid.ends, volume)
     rows = sorted(
         (

@@ -13,6 +13,7 @@ from dashboards.pages.charts import Chart
 from dashboards.pages.stretch import Stretch
 from monitor.errors import NotFound
 from monitor.evaluate import series as data
+from monitor.evaluate.kept import KeptShelf
 from monitor.evaluate.panel import Wanted, panel
 from monitor.store.catalog import Model
 
@@ -46,7 +47,8 @@ def load(connection: Connection, model: Model, feature: str, now: int, stretch: 
     if kind is None or kind == "ignored":
         raise NotFound("the model has no such feature")
     zone = Zone(model.config.timezone)
-    found = data.distribution(connection, model, feature, stretch.from_us, stretch.to_us)
+    shelf = KeptShelf(connection, model)
+    found = data.distribution(connection, model, feature, stretch.from_us, stretch.to_us, shelf)
     first = [
         line
         for line in alerts.of_model(connection, model)
@@ -58,7 +60,7 @@ def load(connection: Connection, model: Model, feature: str, now: int, stretch: 
     shown = []
     metrics = NUMERIC if found.kind == "numeric" else CATEGORICAL
     wanted: list[Wanted] = [(metric, feature) for metric in metrics]
-    points = panel(connection, model, wanted, stretch.from_us, stretch.to_us, stretch.step_us, now)
+    points = panel(connection, model, wanted, stretch.from_us, stretch.to_us, stretch.step_us, now, shelf)
     for metric in metrics:
         empty = _empty(metric, found)
         chart = charts.of_metric(

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from dashboards.formats import Zone
 from dashboards.pages import alerts
 from dashboards.pages.stretch import Stretch
-from monitor.evaluate.cuts import Shelf
+from monitor.evaluate.kept import KeptShelf
 from monitor.stats.measure import measure
 from monitor.store.catalog import Model
 
@@ -39,7 +39,7 @@ class FeaturesPage:
 
 def load(connection: Connection, model: Model, stretch: Stretch) -> FeaturesPage:
     """Every monitored feature, measured once over the stretch."""
-    shelf = Shelf(connection, model)
+    shelf = KeptShelf(connection, model)
     profile = shelf.profile(stretch.from_us, stretch.to_us)
     psi: dict[str, float | None] = {}
     missing: dict[str, float | None] = {}

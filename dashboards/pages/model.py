@@ -13,6 +13,7 @@ from dashboards.pages.charts import Chart
 from dashboards.pages.stretch import Stretch
 from dashboards.theme import State
 from monitor.evaluate.health import health
+from monitor.evaluate.kept import KeptShelf
 from monitor.evaluate.panel import Wanted, panel
 from monitor.evaluate.series import Point
 from monitor.stats.measure import Value
@@ -62,10 +63,11 @@ def load(
     calibration = words.CALIBRATION[model.task]
     latencies = ("latency_p50", "latency_p95", "latency_p99")
     wanted: list[Wanted] = [(name, None) for name in ("volume", *latencies, chosen, calibration)]
-    points = panel(connection, model, wanted, stretch.from_us, stretch.to_us, stretch.step_us, now)
+    shelf = KeptShelf(connection, model)
+    points = panel(connection, model, wanted, stretch.from_us, stretch.to_us, stretch.step_us, now, shelf)
     found: dict[str, Sequence[Point]] = {name: points[name, None] for name, _ in wanted}
     found["volume"] = charts.with_zeros(found["volume"], now)
-    over = performance.whole(connection, model, ["latency_p95", chosen, calibration], stretch)
+    over = performance.whole(shelf, ["latency_p95", chosen, calibration], stretch)
     late = performance.headline("latency_p95", over.get("latency_p95"))
     budget = model.config.latency_budget_ms
     last = overview.last_row_at(connection, model.id)
@@ -79,7 +81,7 @@ def load(
         performance.chart("calibration", model, calibration, found[calibration], zone, stretch, over.get(calibration)),
     ]
     shown = [mark_alerts(chart, open_alerts, stretch, zone) for chart in shown]
-    shown.append(drift.heatmap(connection, model, stretch, found["volume"], zone, links, verdict.state))
+    shown.append(drift.heatmap(connection, shelf, stretch, found["volume"], zone, links, verdict.state))
     return ModelPage(
         model=model,
         now=now,

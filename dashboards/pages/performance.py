@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy.engine import Connection
-
 from dashboards import formats, words
 from dashboards.formats import Zone
 from dashboards.pages import charts
 from dashboards.pages.charts import Chart, Empty
 from dashboards.pages.stretch import Stretch
-from monitor.evaluate.cuts import Shelf
+from monitor.evaluate.kept import KeptShelf
 from monitor.evaluate.series import Point
-from monitor.stats.measure import Value, measure
+from monitor.stats.measure import Value
 from monitor.store.catalog import Model
 
 FROM_SCORES = {
@@ -28,10 +26,10 @@ NO_SCORES = Empty(
 )
 
 
-def whole(connection: Connection, model: Model, metrics: Sequence[str], stretch: Stretch) -> Mapping[str, Value]:
+def whole(shelf: KeptShelf, metrics: Sequence[str], stretch: Stretch) -> Mapping[str, Value]:
     """Each metric once over the whole stretch, merged from its profiles."""
-    profile = Shelf(connection, model).profile(stretch.from_us, stretch.to_us)
-    return {} if profile is None else measure(profile, None, metrics).values
+    found = shelf.measures(stretch.from_us, stretch.to_us, metrics)
+    return {} if found is None else found.values
 
 
 def is_enough(metric: str, value: Value | None) -> bool:

@@ -7,6 +7,9 @@ and outcomes that were known by then; so every answer is exact, to the row.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +39,18 @@ class Want:
     role: str | None = LIVE
     segments: bool = False
     as_of: int | None = None
+
+
+Part = tuple[int, int]  # a whole day or hour: span in seconds, start
+
+
+class Plan(NamedTuple):
+    """What a stretch is made of: the binning that most of it was counted in (None: nothing was), whole days and hours
+    and the edges that are less than an hour."""
+
+    number: int | None
+    parts: list[Part]
+    edges: list[tuple[int, int]]
 
 
 class Shelf:
@@ -69,7 +84,9 @@ class Shelf:
         return self._references[number]
 
     def fetch(self, span: int, from_at: int, to_at: int) -> None:
-        """Read the profiles that start in [from_at, to_at) at once, for many questions after."""
+        """Read the profiles that start in [from_at, to_at) at once, for many questions after; once is enough."""
+        if to_at <= from_at or any(low <= from_at and to_at <= high for low, high in self._fetched[span]):
+            return
         found = profiles.profiles_between(
             self._connection,
             self.model.id,
@@ -78,15 +95,17 @@ class Shelf:
             to_at,
             version_id=self.want.version_id,
             role=self.want.role,
+            segments=self.want.segments,
         )
-        for one in found:
-            self._stored[span].setdefault(one.start, []).append(one)
+        self._stored[span] |= {start: list(group) for start, group in groupby(found, key=lambda one: one.start)}
         self._fetched[span].append((from_at, to_at))
 
     def stored(self, span: int, start: int) -> list[StoredProfile]:
-        if not any(low <= start < high for low, high in self._fetched[span]):
+        found = self._stored[span].get(start)
+        if found is None:
             self.fetch(span, start, start + 1)
-        return self._stored[span].get(start, [])
+            found = self._stored[span].get(start, [])
+        return found
 
     def profile(self, from_at: int, to_at: int, *, max_known_at: list[int] | None = None) -> Profile | None:
         """The profile of [from_at, to_at), None where nothing was profiled.
@@ -94,20 +113,25 @@ class Shelf:
         Args:
             max_known_at: takes up the latest known_at of every stored profile that was looked at.
         """
+        plan = self._plan(from_at, to_at)
+        if max_known_at is not None and plan is not None:
+            max_known_at.extend(one.max_known_at for span, start in plan.parts for one in self.stored(span, start))
+        return None if plan is None or plan.number is None else self._merged(plan, plan.number)
+
+    def _plan(self, from_at: int, to_at: int) -> Plan | None:
+        """What makes up [from_at, to_at), None where nothing was profiled."""
         first, last = self._extent()
         from_at, to_at = max(from_at, first), min(to_at, last)  # centuries without a row cost nothing
         if from_at >= to_at:
             return None
         parts, edges = self._parts(from_at, to_at)
-        if max_known_at is not None:
-            max_known_at.extend(one.max_known_at for span, start in parts for one in self.stored(span, start))
-        number = self._number(parts)
-        if number is None:
-            return None
+        return Plan(self._number(parts), parts, edges)
+
+    def _merged(self, plan: Plan, number: int) -> Profile | None:
         binning = self.binning(number)
-        ready, again = self._ready(parts, number)
+        ready, again = self._ready(plan.parts, number)
         found = [self._load(one, binning) for one in ready]
-        for low, high in _joined([*again, *edges]):
+        for low, high in _joined([*again, *plan.edges]):
             found.extend(self._recount(binning, low, high))
         return merge(binning, found) if found else None
 
@@ -118,34 +142,19 @@ class Shelf:
             self._known_extent = (0, 0) if found is None else (found[0] - 2 * DAY, found[1] + 2 * DAY)
         return self._known_extent
 
-    def _parts(self, from_at: int, to_at: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """The whole days and hours of a stretch as (span, start), and the edges that are less than an hour."""
-        hours = windows.spans(from_at, to_at, HOUR, self._timezone)
-        whole = [(low, high) for low, high in hours if low >= from_at and high <= to_at]
-        edges = [(max(low, from_at), min(high, to_at)) for low, high in hours if low < from_at or high > to_at]
-        if not whole:
-            return [], edges
-        first, last = whole[0][0], whole[-1][1]
-        days = [
-            (low, high)
-            for low, high in windows.spans(first, last, DAY, self._timezone)
-            if low >= first and high <= last
-        ]
-        if not days:
-            return [(HOUR_SPAN, low) for low, _ in whole], edges
-        inner = (days[0][0], days[-1][1])
-        outside = [(HOUR_SPAN, low) for low, _ in whole if not inner[0] <= low < inner[1]]
-        self._fetch_run(DAY_SPAN, inner)
-        for run in ((first, inner[0]), (inner[1], last)):
-            self._fetch_run(HOUR_SPAN, run)
-        return [*((DAY_SPAN, low) for low, _ in days), *outside], edges
+    def _parts(self, from_at: int, to_at: int) -> tuple[list[Part], list[tuple[int, int]]]:
+        """The whole days and hours of a stretch, fetched, and the edges that are less than an hour."""
+        days, hours, edges = _cut(from_at, to_at, self._timezone)
+        parts = [(DAY_SPAN, low) for low, _ in days]
+        if days:
+            self.fetch(DAY_SPAN, days[0][0], days[-1][1])
+        for run in hours:
+            if run:
+                self.fetch(HOUR_SPAN, run[0][0], run[-1][1])
+            parts += [(HOUR_SPAN, low) for low, _ in run]
+        return parts, list(edges)
 
-    def _fetch_run(self, span: int, run: tuple[int, int]) -> None:
-        low, high = run
-        if high > low and not any(first <= low and high <= last for first, last in self._fetched[span]):
-            self.fetch(span, low, high)
-
-    def _number(self, parts: list[tuple[int, int]]) -> int | None:
+    def _number(self, parts: list[Part]) -> int | None:
         """The binning that most rows were counted in; of two with as many, the newer."""
         rows: dict[int, int] = {}
         for span, start in parts:
@@ -155,14 +164,16 @@ class Shelf:
             return profiles.current_number(self._connection, self.model.id) or None
         return max(rows, key=lambda number: (rows[number], number))
 
-    def _ready(
-        self, parts: Iterable[tuple[int, int]], number: int
-    ) -> tuple[list[StoredProfile], list[tuple[int, int]]]:
+    def _ready(self, parts: Iterable[Part], number: int) -> tuple[list[StoredProfile], list[tuple[int, int]]]:
         """Stored profiles that serve as they are, and stretches to count again from rows."""
         ready: list[StoredProfile] = []
         again: list[tuple[int, int]] = []
         for span, start in parts:
-            stored = [one for one in self.stored(span, start) if not self._later(one.min_known_at)]
+            stored = self.stored(span, start)
+            if len(stored) == 1 and stored[0].binning == number and self.want.as_of is None:  # nearly always
+                ready.extend(stored)
+                continue
+            stored = [one for one in stored if not self._later(one.min_known_at)]
             serving = [one for one in stored if one.binning == number]
             complete = sum(one.rows for one in serving) >= _most_rows(stored)
             if complete and not any(self._later(one.max_known_at) for one in serving):
@@ -171,7 +182,7 @@ class Shelf:
             end = windows.next_start(start, span * SECOND, self._timezone)
             if span == DAY_SPAN and complete:
                 hours = windows.between(start, end, HOUR, self._timezone).tolist()
-                self._fetch_run(HOUR_SPAN, (start, end))
+                self.fetch(HOUR_SPAN, start, end)
                 more, rest = self._ready([(HOUR_SPAN, hour) for hour in hours], number)
                 ready.extend(more)
                 again.extend(rest)
@@ -226,6 +237,23 @@ class Shelf:
         batch = rows_of.join(waiting, self.model.features or {})
         held = held_for(self._connection, self.model, batch, self._mark.next_outcome, known_by=self.want.as_of)
         return batch, held
+
+
+Stretches = tuple[tuple[int, int], ...]
+
+
+@lru_cache(maxsize=4096)
+def _cut(from_at: int, to_at: int, timezone: str) -> tuple[Stretches, tuple[Stretches, Stretches], Stretches]:
+    """A stretch as whole days, the whole hours before and behind them, and edges that are less than an hour."""
+    all_days = windows.spans(from_at, to_at, DAY, timezone)
+    days = tuple((low, high) for low, high in all_days if low >= from_at and high <= to_at)
+    before, behind = (days[0][0], days[-1][1]) if days else (to_at, to_at)
+    runs, edges = [], []
+    for first, last in ((from_at, before), (behind, to_at)):
+        hours = windows.spans(first, last, HOUR, timezone)
+        runs.append(tuple((low, high) for low, high in hours if low >= first and high <= last))
+        edges += [(max(low, first), min(high, last)) for low, high in hours if low < first or high > last]
+    return days, (runs[0], runs[1]), tuple(edges)
 
 
 def _most_rows(stored: list[StoredProfile]) -> int:

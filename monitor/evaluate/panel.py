@@ -1,17 +1,16 @@
 """Several metrics of one stretch at once, for pages: every window or profile is read and unpacked once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 
 from sqlalchemy.engine import Connection
 
 from monitor.evaluate import payload, windows
-from monitor.evaluate.cuts import Shelf
+from monitor.evaluate.kept import KeptShelf
 from monitor.evaluate.loaded import binning_numbered, with_schema
 from monitor.evaluate.query import Asked, Query, check, check_length
 from monitor.evaluate.series import Point, coverage_of
-from monitor.stats.measure import measure
-from monitor.stats.profile import Profile
+from monitor.stats.measure import Measures
 from monitor.stats.values import Columns, Value
 from monitor.store import evaluations
 from monitor.store.catalog import Model
@@ -30,13 +29,21 @@ Wanted = tuple[str, Of]  # a metric, and the feature (or signal) that it is of
 
 
 def panel(
-    connection: Connection, model: Model, wanted: Sequence[Wanted], from_us: int, to_us: int, step_us: int, now: int
+    connection: Connection,
+    model: Model,
+    wanted: Sequence[Wanted],
+    from_us: int,
+    to_us: int,
+    step_us: int,
+    now: int,
+    shelf: KeptShelf | None = None,
 ) -> dict[Wanted, list[Point]]:
     """What `series` answers for each metric over all live rows, in one pass.
 
     Args:
         wanted: (metric, feature, signal or None), at least one; all of them in the same stretch and step.
         now: the model's clock.
+        shelf: of all live rows, in the same reading: what it has fetched is not read again.
 
     Raises:
         Invalid: a query cannot be answered; names the field.
@@ -54,9 +61,12 @@ def panel(
     first = next(iter(asked.values()))
     check_length(first)
     steps = windows.spans(first.from_at, first.to_at, first.step, model.config.timezone)
-    read = _measured if first.step == model.config.window_us else _profiled
     points: dict[Wanted, list[Point]] = {one: [] for one in asked}
-    for found in read(connection, model, asked, steps):
+    if first.step == model.config.window_us:
+        read = _measured(connection, model, asked, steps)
+    else:
+        read = _profiled(connection, shelf or KeptShelf(connection, model), asked, steps)
+    for found in read:
         for one, point in found.items():
             points[one].append(point)
     return points
@@ -94,35 +104,32 @@ def _measured(
 
 
 def _profiled(
-    connection: Connection, model: Model, asked: dict[Wanted, Asked], steps: Sequence[tuple[int, int]]
+    connection: Connection, shelf: KeptShelf, asked: dict[Wanted, Asked], steps: Sequence[tuple[int, int]]
 ) -> Iterator[dict[Wanted, Point]]:
     """From stored profiles, merged for each step."""
     first = next(iter(asked.values()))
-    shelf = Shelf(connection, model, first.want)
     shelf.fetch(windows.profile_span(first.step), steps[0][0], steps[-1][1])
     final = {}
     for kind in (INPUTS, PERFORMANCE):
-        last = evaluations.last_evaluated(connection, model.id, kind)
+        last = evaluations.last_evaluated(connection, shelf.model.id, kind)
         final[kind] = steps[0][0] if last is None else last.end
     names = sorted({metric for metric, _ in asked})
     for start, end in steps:
-        profile = shelf.profile(start, end)
-        if profile is None or not profile.rows:
+        measures = shelf.measures(start, end, names)
+        if measures is None or not measures.rows:
             yield {one: _nothing(start, end) for one in asked}
             continue
-        reference = shelf.reference(profile.binning.number)
-        measures = measure(profile, None if reference is None else reference.profile, names)
         places = _places(measures.names)
         points: dict[Wanted, Point] = {}
         for one, question in asked.items():
             value = _value(one, measures.values, measures.columns, places)
-            state = _state(question, profile, end <= final[PERFORMANCE if question.metric.labels else INPUTS])
-            points[one] = _point(start, end, value, question, profile.rows, profile.labelled, state, 0)
+            state = _state(question, measures, end <= final[PERFORMANCE if question.metric.labels else INPUTS])
+            points[one] = _point(start, end, value, question, measures.rows, measures.labelled, state, 0)
         yield points
 
 
-def _state(asked: Asked, profile: Profile, final: bool) -> str:
-    if asked.metric.labels and not profile.labelled:
+def _state(asked: Asked, measures: Measures, final: bool) -> str:
+    if asked.metric.labels and not measures.labelled:
         return NO_DATA
     return FINAL if final else PROVISIONAL
 
@@ -133,14 +140,12 @@ def _places(names: Sequence[str]) -> dict[Of, int]:
     return {**found, **{signal: len(names) + signal.value for signal in Signal}}
 
 
-def _value(one: Wanted, values: dict[str, Value], columns: dict[str, Columns], places: dict[Of, int]) -> Value:
+def _value(one: Wanted, values: Mapping[str, Value], columns: Mapping[str, Columns], places: dict[Of, int]) -> Value:
     metric, feature = one
     if feature is None:
         return values.get(metric, Value())
-    place = places.get(feature)
-    if place is None or metric not in columns or place >= len(columns[metric].value):
-        return Value()
-    return columns[metric].at(place)
+    place, column = places.get(feature), columns.get(metric)
+    return Value() if place is None or column is None or place >= len(column.value) else column.at(place)
 
 
 def _point(

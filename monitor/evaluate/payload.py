@@ -3,8 +3,9 @@
 One compressed row a window, never a row a number: 100 features in hourly windows would make 74 million rows a year.
 """
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -14,16 +15,19 @@ from monitor.stats.measure import Columns, Measures, Value
 
 FORMAT = 1
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """What `dump` wrote. `columns` are arrays over the binning's features, then prediction and score."""
+    """What `dump` wrote. `columns` are arrays over the binning's features, then prediction and score; a metric is
+    unpacked when it is asked for, since most questions are about few of them."""
 
     binning: int
     rows: int
     labelled: int
-    values: dict[str, Value]
-    columns: dict[str, Columns]
+    values: Mapping[str, Value]
+    columns: Mapping[str, Columns]
 
 
 def dump(binning: int, measures: Measures) -> bytes:
@@ -58,9 +62,28 @@ def load(content: bytes) -> Numbers | None:
         data["binning"],
         data["rows"],
         data["labelled"],
-        {name: Value(*one) for name, one in data["values"].items()},
-        {name: _columns(*one) for name, one in data["columns"].items()},
+        _Lazy(data["values"], Value),
+        _Lazy(data["columns"], _columns),
     )
+
+
+class _Lazy(Mapping[str, T]):
+    """Stored arguments by name, given out as what they make."""
+
+    def __init__(self, stored: dict[str, list[Any]], make: Callable[..., T]) -> None:
+        self._stored, self._make = stored, make
+
+    def __getitem__(self, name: str) -> T:
+        return self._make(*self._stored[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._stored
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
 
 
 def _columns(value: bytes, low: bytes, high: bytes, n: bytes) -> Columns:

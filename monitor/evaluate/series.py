@@ -9,10 +9,11 @@ from sqlalchemy.engine import Connection
 
 from monitor.evaluate import payload, windows
 from monitor.evaluate.cuts import Shelf
+from monitor.evaluate.kept import KeptShelf
 from monitor.evaluate.loaded import binning_numbered, with_schema
 from monitor.evaluate.query import Asked, Query, check, check_length, segment_of
 from monitor.evaluate.summary import Distribution, Summary, distribution, summary
-from monitor.stats.measure import Metric, measure, measure_one
+from monitor.stats.measure import Metric, measure_one
 from monitor.stats.profile import Profile
 from monitor.stats.values import Value
 from monitor.store import evaluations
@@ -145,7 +146,7 @@ def _nothing(start: int, end: int) -> Point:
 
 
 def _from_profiles(connection: Connection, model: Model, asked: Asked, steps: list[tuple[int, int]]) -> Iterator[Point]:
-    shelf = Shelf(connection, model, asked.want)
+    shelf = KeptShelf(connection, model, asked.want)
     shelf.fetch(windows.profile_span(asked.step), steps[0][0], steps[-1][1])
     kind = PERFORMANCE if asked.metric.labels else INPUTS
     last = evaluations.last_evaluated(connection, model.id, kind)
@@ -193,8 +194,19 @@ def value_of(shelf: Shelf, asked: Asked, profile: Profile) -> Value:
 # ---------------------------------------------------------------- every feature over time
 
 
-def heatmap(connection: Connection, model: Model, metric: str, from_us: int, to_us: int, step_us: int) -> Heatmap:
+def heatmap(
+    connection: Connection,
+    model: Model,
+    metric: str,
+    from_us: int,
+    to_us: int,
+    step_us: int,
+    shelf: KeptShelf | None = None,
+) -> Heatmap:
     """A metric per feature for every step of the stretch, features in the binning's order.
+
+    Args:
+        shelf: of all live rows, in the same reading: what it has fetched is not read again.
 
     Raises:
         Invalid: the metric is not measured per feature, or the stretch or the step is none.
@@ -207,7 +219,7 @@ def heatmap(connection: Connection, model: Model, metric: str, from_us: int, to_
     if asked.step == model.config.window_us:
         columns = _measured_columns(connection, model, asked, steps)
     else:
-        columns = _profile_columns(connection, model, asked, steps)
+        columns = _profile_columns(shelf or KeptShelf(connection, model), asked, steps)
     names = list(dict.fromkeys(name for column in columns for name in column))
     values = [[column.get(name) for column in columns] for name in names]
     return Heatmap([start for start, _ in steps], [end for _, end in steps], names, values)
@@ -232,21 +244,14 @@ def _measured_columns(
     return columns
 
 
-def _profile_columns(
-    connection: Connection, model: Model, asked: Asked, steps: list[tuple[int, int]]
-) -> list[dict[str, float | None]]:
-    shelf = Shelf(connection, model, asked.want)
+def _profile_columns(shelf: KeptShelf, asked: Asked, steps: list[tuple[int, int]]) -> list[dict[str, float | None]]:
     shelf.fetch(windows.profile_span(asked.step), steps[0][0], steps[-1][1])
     columns: list[dict[str, float | None]] = []
     for start, end in steps:
-        profile = shelf.profile(start, end)
-        if profile is None:
-            columns.append({})
-            continue
-        reference = shelf.reference(profile.binning.number)
-        found = measure(profile, None if reference is None else reference.profile, (asked.metric.name,))
-        values = found.features.get(asked.metric.name, np.empty(0)).tolist()
-        columns.append({name: _finite(value) for name, value in zip(found.names, values, strict=False)})
+        found = shelf.measures(start, end, (asked.metric.name,))
+        values = [] if found is None else found.features.get(asked.metric.name, np.empty(0)).tolist()
+        names = () if found is None else found.names
+        columns.append({name: _finite(value) for name, value in zip(names, values, strict=False)})
     return columns
 
 

@@ -10,8 +10,9 @@ from sqlalchemy.engine import Connection
 from monitor.errors import Invalid
 from monitor.evaluate import material
 from monitor.evaluate import rows as rows_of
-from monitor.evaluate.cuts import Shelf, Want
+from monitor.evaluate.cuts import Shelf
 from monitor.evaluate.deltas import columns_for, segment_names
+from monitor.evaluate.kept import KeptShelf
 from monitor.evaluate.loaded import Reference, binning_numbered, reference_for, with_schema
 from monitor.evaluate.query import Asked, Query, check, segment_of
 from monitor.stats.binning import Binning
@@ -72,7 +73,7 @@ def summary(connection: Connection, model: Model, query: Query, now: int, exact:
     """
     model = with_schema(connection, model)
     asked = check(connection, model, query, now)
-    shelf = Shelf(connection, model, asked.want)
+    shelf = KeptShelf(connection, model, asked.want)
     if exact:
         return _exact(connection, shelf, asked)
     profile = shelf.profile(asked.from_at, asked.to_at)
@@ -166,8 +167,12 @@ def _in_segment(binning: Binning, rows: Rows, name: str, value: str | None) -> R
 # ---------------------------------------------------------------- distributions
 
 
-def distribution(connection: Connection, model: Model, feature: str, from_us: int, to_us: int) -> Distribution:
+def distribution(
+    connection: Connection, model: Model, feature: str, from_us: int, to_us: int, shelf: Shelf | None = None
+) -> Distribution:
     """How a feature's values lie in [from_us, to_us), and in the reference, by the binning's bins.
+
+    `shelf`: of all live rows, in the same reading.
 
     Raises:
         Invalid: the model has no such feature.
@@ -176,7 +181,7 @@ def distribution(connection: Connection, model: Model, feature: str, from_us: in
     kind = (model.features or {}).get(feature, "ignored")
     if kind == "ignored":
         raise Invalid.field("feature", "is not a feature of this model")
-    profile = Shelf(connection, model, Want()).profile(from_us, to_us)
+    profile = (shelf or KeptShelf(connection, model)).profile(from_us, to_us)
     number = profiles.current_number(connection, model.id) if profile is None else profile.binning.number
     nothing = Distribution("numeric" if kind == "numeric" else "categorical", [], [], [], [], 0, 0, None)
     if not number:

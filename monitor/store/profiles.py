@@ -127,9 +127,14 @@ def profiles_between(
     version_id: int | None = None,
     role: str | None = LIVE,
     binning_number: int | None = None,
+    segments: bool = True,
 ) -> list[StoredProfile]:
-    """The profiles that start in [from_at, to_at), by start; `role` None for live and shadow rows."""
-    query = sa.select(*_COLUMNS).where(
+    """The profiles that start in [from_at, to_at), by start; `role` None for live and shadow rows.
+
+    `segments` False leaves them in the database: they are the larger part of a profile.
+    """
+    columns = _COLUMNS if segments else [*_COLUMNS[:-1], sa.null().label("segments")]
+    query = sa.select(*columns).where(
         profile.c.model_id == model_id, profile.c.span == span, profile.c.start >= from_at, profile.c.start < to_at
     )
     if version_id is not None:

@@ -1,0 +1,118 @@
+"""What is kept between requests is what would be computed anew, whatever came in between."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from monitor.clock import DAY, HOUR, MINUTE
+from monitor.evaluate.cuts import Shelf, Want
+from monitor.evaluate.kept import KEPT, Kept, KeptShelf
+from monitor.stats.measure import measure
+from monitor.store.session import reading
+from tests.evaluate.small import START, Log, actuals, binary_rows
+
+STRETCHES = [
+    (START, START + 40 * DAY),
+    (START + 5 * HOUR, START + 33 * DAY + 7 * HOUR),
+    (START + 30 * MINUTE, START + 20 * DAY + 45 * MINUTE),
+    (START + DAY, START + 2 * DAY),
+    (START + 3 * HOUR, START + 9 * HOUR),
+    (START - 9 * DAY, START - 8 * DAY),
+]
+WANTS = [Want(), Want(segments=True), Want(as_of=START + 21 * DAY + 90 * MINUTE), Want(role=None)]
+METRICS = ("volume", "accuracy", "psi", "missing_share")
+
+
+@pytest.fixture
+def month(log: Log) -> Log:
+    KEPT.clear()
+    rows = binary_rows(35 * 12, step=2 * HOUR)
+    log.reference(rows[:300])
+    log.predictions(rows)
+    log.outcomes(actuals(rows, delay=2 * DAY))
+    log.build()
+    return log
+
+
+def agree(log: Log, wants: Sequence[Want] = WANTS[:2], stretches: Sequence[tuple[int, int]] = STRETCHES[:2]) -> None:
+    """Kept and plain shelves answer the same, the kept one also when it is asked again."""
+    for want in wants:
+        for low, high in stretches:
+            with reading(log.engine) as connection:
+                plain, model = Shelf(connection, log.model, want), log.model
+                alone = plain.profile(low, high)
+                for _ in range(2):
+                    kept = KeptShelf(connection, model, want)
+                    assert kept.profile(low, high) == alone
+                    found = kept.measures(low, high, METRICS)
+                    assert (found is None) == (alone is None)
+                    if found is None or alone is None:
+                        continue
+                    reference = plain.reference(alone.binning.number)
+                    again = measure(alone, None if reference is None else reference.profile, METRICS)
+                    assert (found.rows, found.values) == (again.rows, again.values)
+                    assert np.array_equal(found.features["psi"], again.features["psi"], equal_nan=True)
+
+
+def test_kept_answers_are_those_of_the_stored_profiles(month: Log) -> None:
+    agree(month, WANTS, STRETCHES)
+    assert KEPT.size > 0
+
+
+def test_rows_outcomes_and_references_that_come_later_are_seen_at_once(month: Log) -> None:
+    agree(month)
+    late = binary_rows(200, START + 10 * DAY, seed=5, prefix="late")
+    month.predictions(late)
+    month.build()
+    agree(month)
+    # An outcome that is corrected changes no count of rows or labels, only what they say.
+    corrected = [(name, "0" if actual == "1" else "1", at + HOUR) for name, actual, at in actuals(late)]
+    month.outcomes(actuals(late))
+    month.build()
+    agree(month)
+    month.outcomes(corrected)
+    month.build()
+    agree(month)
+    month.reference(binary_rows(300, seed=9, shift=40.0))  # does not fit: a new binning under the next number
+    month.build()
+    agree(month)
+
+
+def test_the_whole_is_merged_from_the_weeks_that_a_chart_has_loaded(
+    month: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+    load = Shelf._load
+    monkeypatch.setattr(Shelf, "_load", lambda self, one, binning: loaded.append(one.key) or load(self, one, binning))
+    with reading(month.engine) as connection:
+        shelf = KeptShelf(connection, month.model)
+        for week in range(5):
+            shelf.measures(START + 7 * week * DAY, START + 7 * (week + 1) * DAY, METRICS)
+        assert len(loaded) == 35
+        whole = shelf.measures(START, START + 35 * DAY, METRICS)
+    assert whole is not None and whole.rows == 35 * 12
+    assert len(loaded) == 35
+
+
+def test_a_kept_profile_cannot_be_changed(month: Log) -> None:
+    with reading(month.engine) as connection:
+        found = KeptShelf(connection, month.model).profile(START, START + DAY)
+    assert found is not None
+    with pytest.raises(ValueError, match="read-only"):
+        found.counts += 1
+
+
+def test_the_least_recently_used_goes_first_and_the_limit_holds() -> None:
+    kept, binning = Kept(100), object()
+    kept.put("a", binning, (b"12345",), 1, 35)
+    kept.put("b", binning, (b"12345",), 2, 35)
+    assert kept.get("a", binning, (b"12345",)) == 1
+    kept.put("c", binning, (b"12345",), 3, 35)
+    assert kept.get("b", binning, (b"12345",)) is None
+    assert kept.get("a", binning, (b"12345",)) == 1
+    assert kept.get("a", binning, (b"54321",)) is None
+    assert kept.get("a", object(), (b"12345",)) is None
+    kept.put("a", binning, (), 9, 101)
+    assert kept.get("a", binning, ()) is None
+    assert kept.size == 40
