@@ -9,7 +9,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor import clock, log, telemetry
-from monitor.alerts import deliver, transition
+from monitor.alerts import deliver, refresh, transition
+from monitor.curves import curves
 from monitor.errors import NotFound
 from monitor.evaluate import due, run
 from monitor.leadership import Leadership
@@ -111,7 +112,14 @@ class Jobs:
 
     def deliver(self) -> None:
         """Send what is due; deliveries are claimed one by one, so any worker may do it at any time."""
-        self._alone("deliver", lambda: deliver.deliver_due(self._engine, self._settings, clock.now()), shared=True)
+        self._alone("deliver", self._deliver, shared=True)
+
+    def _deliver(self) -> None:
+        deliver.deliver_due(self._engine, self._settings, clock.now(), curve=curves(self._engine))
+
+    def refresh(self) -> None:
+        """Tell every Alertmanager again what is open: it forgets what nobody repeats."""
+        self._alone("refresh", lambda: refresh.refresh(self._engine, self._settings, clock.now()))
 
     def report(self) -> None:
         """Compute the reports that were asked for."""

@@ -13,12 +13,14 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.engine import Engine
 
 from monitor import clock, leadership, log
+from monitor.alerts.refresh import REFRESH
 from monitor.jobs import Jobs
 from monitor.settings import Settings
 from monitor.store import migrate
 from monitor.store.session import check_durability, make_engine
 
-DELIVER_SECONDS = 0.5
+DELIVER_SECONDS = 0.2
+REFRESH_SECONDS = REFRESH / clock.SECOND
 REPORT_SECONDS = 1.0
 SWEEP_SECONDS = 600.0
 FIRST_SWEEP = 60 * clock.SECOND
@@ -81,6 +83,7 @@ def schedule(jobs: Jobs, settings: Settings) -> BackgroundScheduler:
     scheduler.add_job(jobs.evaluate, "interval", seconds=settings.tick, id="evaluate", next_run_time=soon)
     scheduler.add_job(jobs.deliver, "interval", seconds=DELIVER_SECONDS, id="deliver", next_run_time=soon)
     scheduler.add_job(jobs.report, "interval", seconds=REPORT_SECONDS, id="report", next_run_time=soon)
+    scheduler.add_job(jobs.refresh, "interval", seconds=REFRESH_SECONDS, id="refresh", next_run_time=soon)
     first = soon + timedelta(microseconds=FIRST_SWEEP)
     scheduler.add_job(jobs.sweep, "interval", seconds=SWEEP_SECONDS, id="sweep", next_run_time=first)
     return scheduler

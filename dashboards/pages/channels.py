@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from dashboards import theme
 from dashboards.theme import State
+from monitor.alerts.senders import place_of
 from monitor.store import overview
 from monitor.store.channels import MAX_CHANNELS, list_channels
 from monitor.store.channels import Channel as Stored
@@ -18,7 +19,7 @@ RECENT = 30
 
 @dataclass(frozen=True)
 class Channel:
-    """A destination. Its URL may hold a secret, so only its host is shown.
+    """A destination. Its URL may hold a secret, so only what `place_of` gives is shown.
 
     `reason` says why nothing is sent, or how the last attempt failed, at `failed_at`; `next_attempt_at` when a delivery
     waits for one.
@@ -82,7 +83,7 @@ def _channel(stored: Stored, last: LastAttempt | None, counts: Mapping[tuple[str
     return Channel(
         name=stored.name,
         kind=stored.kind,
-        host=host(stored.url),
+        host=place_of(stored),
         state=theme.CHANNEL["off" if disabled else "failing" if failing else "on"],
         reason=disabled or (last.error or "" if last is not None else ""),
         failed_at=last.at if failing and last is not None else None,
@@ -98,9 +99,3 @@ def _disabled(channel: Stored) -> str:
     if channel.disabled_at is not None:
         return channel.disabled_reason or "switched off"
     return channel.unreadable or ""
-
-
-def host(url: str) -> str:
-    """The host of a URL without user, path or query, where secrets stand; empty when there is none to show."""
-    rest = url.partition("://")[2]
-    return rest.split("/", 1)[0].split("?", 1)[0].rpartition("@")[2]

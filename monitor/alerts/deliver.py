@@ -7,56 +7,70 @@ receiver that hangs holds up neither the others nor the caller.
 
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from sqlalchemy.engine import Engine
 
 from monitor import clock, log, telemetry
-from monitor.alerts import retry, senders
-from monitor.alerts.addresses import Network
-from monitor.alerts.senders import Receipt, SendError
+from monitor.alerts import outages, retry, senders
+from monitor.alerts.picture import Curve
+from monitor.alerts.senders import Means, Receipt, SendError
+from monitor.alerts.sending import no_curve
 from monitor.settings import Settings
-from monitor.store import channels, outbox
+from monitor.store import outbox
 from monitor.store.channels import Channel
 from monitor.store.outbox import Attempt, Delivery
 from monitor.store.session import reading, writing
 
-Send = Callable[[Channel, Delivery, int, Iterable[Network]], Receipt]
+Send = Callable[[Channel, Delivery, int, Means], Receipt]
 
 PER_CHANNEL = 4  # attempts of one channel that are under way at a time
 IN_ALL = 64
 LEASE = 60 * clock.SECOND  # longer than an attempt can last: a look-up of a name and guard.DEADLINE
 PATIENCE = 0.5  # seconds to wait for a slow receiver before leaving it to its thread
+LOOK = 0.05  # seconds between looks for what became due while others are under way
 TURN = 10 * clock.SECOND  # after it nothing more is claimed: the next tick goes on
 
 _log = log.get(__name__)
 
 
 def deliver_due(
-    engine: Engine, settings: Settings, now: int, *, send: Send = senders.send, patience: float = PATIENCE
+    engine: Engine,
+    settings: Settings,
+    now: int,
+    *,
+    send: Send = senders.send,
+    patience: float = PATIENCE,
+    curve: Callable[[Delivery], Curve | None] = no_curve,
 ) -> int:
     """Send every delivery that is due at `now`; returns how many attempts ended, well or not.
 
     Comes back when nothing is due or under way, or when `patience` seconds went by without an attempt ending; what is
-    then under way ends in its own thread, records itself, and stays claimed until then.
+    then under way ends in its own thread, records itself, and stays claimed until then. `curve` gives the numbers
+    behind a delivery, for kinds that take a picture.
     """
-    started = clock.monotonic()
+    started = heard = clock.monotonic()
     ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+    means = Means(settings.allow_networks, settings.smtp_url, curve)
     under_way = done = 0
     while True:
         at = now + _since(started)
         if at - now < TURN:
             for channel, delivery in _claim(engine, settings, at):
-                arguments = (engine, settings, send, channel, delivery, at, ended)
+                arguments = (engine, settings, send, means, channel, delivery, at, ended)
                 threading.Thread(target=_attempt, args=arguments, name="delivery", daemon=True).start()
                 under_way += 1
+                heard = clock.monotonic()
         if under_way == 0:
             return done
         try:
-            ended.get(timeout=patience)
+            ended.get(timeout=min(LOOK, patience))
         except queue.Empty:
-            return done
-        under_way, done = under_way - 1, done + 1
+            if clock.monotonic() - heard >= patience:
+                return done
+        else:
+            heard = clock.monotonic()
+            under_way, done = under_way - 1, done + 1
 
 
 def _claim(engine: Engine, settings: Settings, at: int) -> list[tuple[Channel, Delivery]]:
@@ -71,6 +85,7 @@ def _attempt(
     engine: Engine,
     settings: Settings,
     send: Send,
+    means: Means,
     channel: Channel,
     delivery: Delivery,
     at: int,
@@ -82,7 +97,7 @@ def _attempt(
         try:
             if channel.unreadable is not None:
                 raise SendError(channel.unreadable)
-            receipt = send(channel, delivery, at, settings.allow_networks)
+            receipt = send(channel, delivery, at, means)
         except SendError as caught:
             error = caught
         except Exception as unforeseen:
@@ -93,23 +108,24 @@ def _attempt(
             attempt = Attempt(at + took, receipt.status, None, receipt.response, took // 1000)
         else:
             attempt = Attempt(at + took, error.status, str(error), error.response, took // 1000)
-        _record(engine, channel, delivery, attempt, error)
+        _record(engine, settings, channel, delivery, attempt, error)
     except Exception as unforeseen:  # the lease will run out, and the delivery be tried again under its id
         _log.error("delivery_not_recorded", delivery=delivery.id, channel=channel.id, error=type(unforeseen).__name__)
     finally:
         ended.put(None)
 
 
-def _record(engine: Engine, channel: Channel, delivery: Delivery, attempt: Attempt, error: SendError | None) -> None:
+def _record(
+    engine: Engine, settings: Settings, channel: Channel, delivery: Delivery, attempt: Attempt, error: SendError | None
+) -> None:
     if error is None or error.permanent or channel.unreadable is not None:
         pause = None
     else:
         pause = retry.pause_after(delivery.attempts + 1, delivery.id, error.retry_after)
     next_attempt_at = None if pause is None else attempt.at + pause
     with writing(engine) as connection:
-        outbox.finish(connection, delivery, attempt, next_attempt_at=next_attempt_at)
-        if error is not None and error.permanent:
-            channels.disable_channel(connection, channel.id, attempt.at, str(error))
+        kept = outbox.finish(connection, delivery, attempt, next_attempt_at=next_attempt_at)
+        off = outages.note(connection, channel, attempt.at, error, dead=pause is None, url=settings.public_url)
     result = "delivered" if error is None else "dead" if pause is None else "retry"
     telemetry.DELIVERIES.labels(channel.kind, result).inc()
     if error is not None:
@@ -117,11 +133,12 @@ def _record(engine: Engine, channel: Channel, delivery: Delivery, attempt: Attem
             "delivery_failed",
             delivery=delivery.id,
             channel=channel.id,
-            host=senders.host_of(channel.url),
+            host=senders.place_of(channel),
             attempt=delivery.attempts + 1,
             status=error.status,
             reason=str(error),
-            channel_switched_off=error.permanent,
+            recorded=kept,
+            channel_switched_off=off,
             dead=pause is None,
         )
 

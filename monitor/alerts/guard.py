@@ -5,14 +5,17 @@ checked, with the name kept for TLS and the Host header. No redirect is followed
 environment is read, at most 64 KiB of the answer are read, and one deadline covers everything, however slowly it drips.
 """
 
+import queue
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
+import certifi
 import httpcore
 
 from monitor import clock
@@ -66,7 +69,7 @@ def post(
     ]
     try:
         with (
-            httpcore.ConnectionPool(ssl_context=tls or _tls(), network_backend=backend, retries=0) as pool,
+            httpcore.ConnectionPool(ssl_context=tls or trusted(), network_backend=backend, retries=0) as pool,
             pool.stream(
                 "POST",
                 httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path),
@@ -87,8 +90,12 @@ def post(
 
 
 @lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
-    return httpcore.default_ssl_context()
+def trusted() -> ssl.SSLContext:
+    """Verifies names and certificates: by the system's authorities (so also an own one that was added there, or that
+    OpenSSL's SSL_CERT_FILE names) and by Mozilla's, for machines that have none."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 class _Limit:
@@ -128,14 +135,30 @@ class _Guarded(httpcore.NetworkBackend):
         raise failure
 
     def _addresses(self, host: str, port: int) -> list[str]:
-        try:
-            answers = self._resolve(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            raise Failed("the host name could not be resolved") from None
+        answers = self._answers(host, port)
         addresses = [str(answer[4][0]) for answer in answers]
         for address in addresses:  # one bad answer spoils them all
             check_address(ip_address(address), port, self._networks)
         return list(dict.fromkeys(addresses))
+
+    def _answers(self, host: str, port: int) -> Sequence[tuple[Any, ...]]:
+        """What the name resolves to. A look-up cannot be stopped, so it gets a thread that may be left behind."""
+        found: queue.SimpleQueue[Sequence[tuple[Any, ...]] | None] = queue.SimpleQueue()
+
+        def look_up() -> None:
+            try:
+                found.put(self._resolve(host, port, type=socket.SOCK_STREAM))
+            except Exception:  # OSError, or UnicodeError for labels that no name may have
+                found.put(None)
+
+        threading.Thread(target=look_up, name="resolve", daemon=True).start()
+        try:
+            answers = found.get(timeout=self._limit.left())
+        except queue.Empty:
+            raise Failed("the host name could not be resolved in time") from None
+        if not answers:
+            raise Failed("the host name could not be resolved")
+        return answers
 
 
 class _Timed(httpcore.NetworkStream):

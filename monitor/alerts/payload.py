@@ -1,5 +1,6 @@
 """What is said about an alert: one shape for GET /v1/alerts and for the body of a webhook."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -44,8 +45,22 @@ def event_body(type_: str, at: int, data: dict[str, Any]) -> str:
 
 def sample_body(channel: Channel, at: int, public_url: str) -> str:
     """The body of a `channel.test`: an alert in the usual shape that says it is none."""
-    sample = Alert(
-        id="alert_test",
+    text = "This is a test of the channel. Nothing is wrong."
+    return event_body("channel.test", at, alert_json(_notice(channel, "alert_test", at, text), public_url))
+
+
+def channel_body(channel: Channel, at: int, reason: str, public_url: str) -> str:
+    """The body of a `channel.disabled`, in the usual shape: another channel was switched off, and why."""
+    text = f"The channel {channel.name} was switched off and gets no alerts any more: {reason}"
+    notice = replace(_notice(channel, channel.id, at, text), family="channel", model="", state="firing")
+    notice = replace(notice, severity="warning", resolved_at=None)
+    url = f"{public_url.rstrip('/')}/channels"
+    return event_body("channel.disabled", at, {**alert_json(notice, public_url), "url": url})
+
+
+def _notice(channel: Channel, id_: str, at: int, text: str) -> Alert:
+    return Alert(
+        id=id_,
         project_id=channel.project_id,
         model_id=0,
         model="example",
@@ -59,6 +74,5 @@ def sample_body(channel: Channel, at: int, public_url: str) -> str:
         evidence=0.0,
         budget={"false_alarms": 1, "per": "90d", "threshold": None},
         causes=(),
-        text="This is a test of the channel. Nothing is wrong.",
+        text=text,
     )
-    return event_body("channel.test", at, alert_json(sample, public_url))

@@ -24,7 +24,9 @@ MAX_CHANNELS = 100  # of one project
 class Channel:
     """A destination. `match` holds Alertmanager's matchers as JSON objects; `disabled_at` is set once it is off.
 
-    `unreadable` says why `url` and `secret` are empty: the key at hand is not the one that sealed them.
+    `previous_secret` signs beside `secret` until `previous_until`. `failing_since` is the first failure after the last
+    success, `paused_until` the end of a pause that the receiver asked for. `unreadable` says why `url` and the secrets
+    are empty: the key at hand is not the one that sealed them.
     """
 
     id: str
@@ -37,7 +39,16 @@ class Channel:
     created_at: int
     disabled_at: int | None = None
     disabled_reason: str | None = None
+    previous_secret: str = field(default="", repr=False)
+    previous_until: int | None = None
+    failing_since: int | None = None
+    paused_until: int | None = None
     unreadable: str | None = None
+
+    def secrets_at(self, now: int) -> tuple[str, ...]:
+        """The secrets that a receiver may know at that time, the newest first."""
+        both = self.previous_secret and self.previous_until is not None and now < self.previous_until
+        return (self.secret, self.previous_secret) if both else (self.secret,)
 
 
 def new_id() -> str:
@@ -58,6 +69,7 @@ def add_channel(connection: Connection, channel: Channel, key: SecretStr | None)
         raise Conflict(f"a project has at most {MAX_CHANNELS} channels: delete one first")
     values = {column.name: getattr(channel, column.name) for column in t.channel.columns}
     values |= {"match": json.dumps(channel.match), "url": seal(key, channel.url), "secret": seal(key, channel.secret)}
+    values["previous_secret"] = None
     try:
         connection.execute(sa.insert(t.channel).values(**values))
     except sa.exc.IntegrityError:  # another request took the name since we looked
@@ -94,14 +106,14 @@ def list_channels(
 
 
 def enabled_channels(connection: Connection, project_id: int) -> Sequence[Channel]:
-    """The channels of a project that are not switched off, oldest first; without URL and secret."""
+    """The channels of a project that are not switched off, oldest first; without URL and secrets."""
     query = sa.select(t.channel).where(t.channel.c.project_id == project_id, t.channel.c.disabled_at.is_(None))
     return [from_row(row, None) for row in connection.execute(query.order_by(t.channel.c.created_at, t.channel.c.id))]
 
 
-def disable_channel(connection: Connection, channel_id: str, at: int, reason: str) -> None:
-    """Switch a channel off; what waits for it is dead, and so stays in plain sight."""
-    connection.execute(
+def disable_channel(connection: Connection, channel_id: str, at: int, reason: str) -> bool:
+    """Switch a channel off; what waits for it is dead, and so stays in plain sight. False: it was off, or is gone."""
+    changed = connection.execute(
         sa.update(t.channel)
         .where(t.channel.c.id == channel_id, t.channel.c.disabled_at.is_(None))
         .values(disabled_at=at, disabled_reason=reason)
@@ -111,6 +123,46 @@ def disable_channel(connection: Connection, channel_id: str, at: int, reason: st
         .where(t.delivery.c.channel_id == channel_id, t.delivery.c.state == "pending")
         .values(state="dead", lease_owner=None, lease_until=None)
     )
+    return changed.rowcount == 1
+
+
+def enable_channel(connection: Connection, channel_id: str) -> None:
+    """Switch a channel on again, as if it had never failed. What was given up stays so until it is replayed."""
+    connection.execute(
+        sa.update(t.channel)
+        .where(t.channel.c.id == channel_id)
+        .values(disabled_at=None, disabled_reason=None, failing_since=None, paused_until=None)
+    )
+
+
+def rotate_secret(connection: Connection, channel: Channel, secret: str, until: int, key: SecretStr | None) -> None:
+    """Give a channel a new secret; the one it had signs beside it until then.
+
+    Raises:
+        SetupError: there is no secret key.
+    """
+    values = {"secret": seal(key, secret), "previous_secret": seal(key, channel.secret), "previous_until": until}
+    connection.execute(sa.update(t.channel).where(t.channel.c.id == channel.id).values(**values))
+
+
+def note_success(connection: Connection, channel_id: str) -> None:
+    """The channel took a message: it does not fail, and wants no pause."""
+    column = t.channel.c
+    connection.execute(
+        sa.update(t.channel)
+        .where(column.id == channel_id, sa.or_(column.failing_since.is_not(None), column.paused_until.is_not(None)))
+        .values(failing_since=None, paused_until=None)
+    )
+
+
+def note_failure(connection: Connection, channel_id: str, at: int, paused_until: int | None) -> int:
+    """The channel did not take a message; returns since when it has been failing."""
+    column = t.channel.c
+    changed = sa.update(t.channel).where(column.id == channel_id)
+    values: dict[str, Any] = {"failing_since": sa.func.coalesce(column.failing_since, at)}
+    if paused_until is not None:
+        values["paused_until"] = paused_until
+    return connection.execute(changed.values(**values).returning(column.failing_since)).scalar() or at
 
 
 def delete_channel(connection: Connection, project_id: int, channel_id: str) -> None:
@@ -132,6 +184,8 @@ def from_row(row: sa.Row[Any], key: SecretStr | None) -> Channel:
     values["match"] = tuple(json.loads(values["match"]))
     try:
         values |= {"url": unseal(key, values["url"]), "secret": unseal(key, values["secret"])}
+        sealed = values["previous_secret"]
+        values["previous_secret"] = unseal(key, sealed) if sealed else ""
     except SetupError as error:
-        values |= {"url": "", "secret": "", "unreadable": str(error)}
+        values |= {"url": "", "secret": "", "previous_secret": "", "unreadable": str(error)}
     return Channel(**values)

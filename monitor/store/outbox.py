@@ -4,7 +4,7 @@ A delivery is claimed with a lease by a conditional update; whoever loses that r
 sender died) may be claimed again, under the same id. Only attempts whose end was recorded count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -17,6 +17,10 @@ from monitor.errors import NotFound
 from monitor.store import channels
 from monitor.store import tables as t
 from monitor.store.channels import Channel
+
+STATES = ("pending", "delivered", "dead")
+FIRST_PLACES = 4
+UNORDERED = "webhook"  # its receivers put messages in order by their timestamps
 
 _d = t.delivery.c
 
@@ -35,7 +39,7 @@ class Delivery:
     type: str
     body: str = field(repr=False)
     created_at: int
-    state: str  # pending | delivered | dead
+    state: str  # one of STATES
     attempts: int
     next_attempt_at: int
     lease_owner: str | None
@@ -84,18 +88,23 @@ def claim(
 ) -> list[tuple[Channel, Delivery]]:
     """Take due deliveries, the longest due first, for `lease` microseconds; `key` unseals their channels.
 
-    At most `per_channel` of a channel and `in_all` of all are under way at a time, counting every process: so one slow
-    receiver cannot take the places of the others. (Two claims at the same instant may pass these by a few.)
+    At most `per_channel` of a channel are under way at a time, counting every process; `in_all` bounds all but the
+    first of each channel, and four times that the first ones too: so receivers that are slow, however many, cannot take
+    the places of the others. (Two claims at the same instant may pass these by a few.)
     """
     busy = _under_way(connection, now)
-    room = in_all - sum(busy.values())
-    if room <= 0:
-        return []
+    total = sum(busy.values())
     rank = sa.func.row_number().over(partition_by=_d.channel_id, order_by=(_d.next_attempt_at, _d.id))
     due = _due(now).with_only_columns(_d.id, _d.channel_id, _d.next_attempt_at, rank.label("rank")).subquery()
     query = sa.select(due.c.id, due.c.channel_id, due.c.rank).where(due.c.rank <= per_channel)
-    candidates = connection.execute(query.order_by(due.c.next_attempt_at, due.c.id)).all()
-    chosen = [row.id for row in candidates if row.rank <= per_channel - busy.get(row.channel_id, 0)][:room]
+    chosen = []
+    for row in connection.execute(query.order_by(due.c.rank, due.c.next_attempt_at, due.c.id)):
+        place = busy.get(row.channel_id, 0) + 1
+        if place > per_channel or total >= (in_all if place > 1 else FIRST_PLACES * in_all):
+            continue
+        busy[row.channel_id] = place
+        total += 1
+        chosen.append(row.id)
     token = uuid4().hex
     for delivery_id in chosen:
         connection.execute(
@@ -103,7 +112,7 @@ def claim(
             .where(_d.id == delivery_id, _d.state == "pending", _d.next_attempt_at <= now, _unclaimed(now))
             .values(lease_owner=token, lease_until=now + lease)
         )
-    return _claimed(connection, token, key) if chosen else []
+    return _with_channels(connection, _d.lease_owner == token, key) if chosen else []
 
 
 def finish(connection: Connection, claimed: Delivery, attempt: Attempt, *, next_attempt_at: int | None) -> bool:
@@ -158,6 +167,28 @@ def replay(connection: Connection, delivery: Delivery, now: int) -> None:
     )
 
 
+def last_of_open_alerts(connection: Connection, channel: Channel) -> list[Delivery]:
+    """The newest message about each alert that is not resolved, where the channel took it; of one alert at most one."""
+    newest = sa.func.row_number().over(partition_by=_d.alert_id, order_by=(_d.created_at.desc(), _d.id.desc()))
+    ranked = (
+        sa.select(t.delivery, newest.label("place"))
+        .join(t.alert, t.alert.c.id == _d.alert_id)
+        .where(_d.channel_id == channel.id, t.alert.c.state != "resolved")
+        .subquery()
+    )
+    columns = [ranked.c[column.name] for column in t.delivery.columns]
+    query = sa.select(*columns).where(ranked.c.place == 1, ranked.c.state == "delivered")
+    return [_delivery(row) for row in connection.execute(query.order_by(ranked.c.created_at))]
+
+
+def of_resolved_alerts(
+    connection: Connection, ids: Collection[str], key: SecretStr | None
+) -> list[tuple[Channel, Delivery]]:
+    """Those of these deliveries whose alert is resolved by now, each with its channel."""
+    resolved = sa.select(t.alert.c.id).where(t.alert.c.state == "resolved")
+    return _with_channels(connection, sa.and_(_d.id.in_(ids), _d.alert_id.in_(resolved)), key)
+
+
 def get_delivery(connection: Connection, channel: Channel, delivery_id: str) -> Delivery:
     """The delivery with that id of that channel.
 
@@ -172,14 +203,30 @@ def get_delivery(connection: Connection, channel: Channel, delivery_id: str) -> 
     return _delivery(row)
 
 
+def replay_dead(connection: Connection, channel: Channel, now: int) -> int:
+    """Replay everything of a channel that was given up; returns how many deliveries that are."""
+    return connection.execute(
+        sa.update(t.delivery)
+        .where(_d.channel_id == channel.id, _d.state == "dead")
+        .values(state="pending", attempts=0, next_attempt_at=now, lease_owner=None, lease_until=None)
+    ).rowcount
+
+
 def list_deliveries(
-    connection: Connection, channel: Channel, *, limit: int, after: tuple[int, str] | None = None
+    connection: Connection,
+    channel: Channel,
+    *,
+    limit: int,
+    state: str | None = None,
+    after: tuple[int, str] | None = None,
 ) -> tuple[list[Delivery], tuple[int, str] | None]:
     """At most `limit` deliveries of a channel, the newest first, those behind the place `after`; and the next place.
 
-    A place is (created_at, id) of the last delivery of a page.
+    A place is (created_at, id) of the last delivery of a page. `state` keeps those in that state.
     """
     query = sa.select(t.delivery).where(_d.channel_id == channel.id)
+    if state is not None:
+        query = query.where(_d.state == state)
     if after is not None:
         query = query.where(sa.tuple_(_d.created_at, _d.id) < sa.tuple_(*after))
     rows = connection.execute(query.order_by(_d.created_at.desc(), _d.id.desc()).limit(limit + 1))
@@ -205,11 +252,29 @@ def _unclaimed(now: int) -> sa.ColumnElement[bool]:
 
 
 def _due(now: int) -> sa.Select[Any]:
-    """Uses the partial index on next_attempt_at."""
+    """What may be sent now, of channels that are on and want no pause. Uses the partial index on next_attempt_at.
+
+    To all kinds but webhooks the messages about one alert go in their order: a late "firing" after "resolved" would
+    open an incident that nobody closes.
+    """
+    earlier, channel = t.delivery.alias("earlier").c, t.channel.c
+    waits = sa.exists().where(
+        earlier.channel_id == _d.channel_id,
+        earlier.alert_id == _d.alert_id,
+        earlier.state == "pending",
+        earlier.created_at < _d.created_at,
+    )
     return (
         sa.select(t.delivery)
-        .join(t.channel, t.channel.c.id == _d.channel_id)
-        .where(_d.state == "pending", _d.next_attempt_at <= now, _unclaimed(now), t.channel.c.disabled_at.is_(None))
+        .join(t.channel, channel.id == _d.channel_id)
+        .where(
+            _d.state == "pending",
+            _d.next_attempt_at <= now,
+            _unclaimed(now),
+            channel.disabled_at.is_(None),
+            sa.or_(channel.paused_until.is_(None), channel.paused_until <= now),
+            sa.or_(channel.kind == UNORDERED, _d.alert_id.is_(None), sa.not_(waits)),
+        )
     )
 
 
@@ -218,8 +283,10 @@ def _under_way(connection: Connection, now: int) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query.group_by(_d.channel_id))}
 
 
-def _claimed(connection: Connection, token: str, key: SecretStr | None) -> list[tuple[Channel, Delivery]]:
-    deliveries = [_delivery(row) for row in connection.execute(sa.select(t.delivery).where(_d.lease_owner == token))]
+def _with_channels(
+    connection: Connection, which: sa.ColumnElement[bool], key: SecretStr | None
+) -> list[tuple[Channel, Delivery]]:
+    deliveries = [_delivery(row) for row in connection.execute(sa.select(t.delivery).where(which))]
     ids = {delivery.channel_id for delivery in deliveries}
     rows = connection.execute(sa.select(t.channel).where(t.channel.c.id.in_(ids)))
     by_id = {row.id: channels.from_row(row, key) for row in rows}

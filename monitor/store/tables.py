@@ -367,6 +367,10 @@ channel = _table(
     sa.Column("created_at", Int, nullable=False),
     sa.Column("disabled_at", Int),
     sa.Column("disabled_reason", Text),
+    sa.Column("previous_secret", Text),  # sealed; signs beside the secret until previous_until
+    sa.Column("previous_until", Int),
+    sa.Column("failing_since", Int),  # the first failure after the last success
+    sa.Column("paused_until", Int),  # the receiver asked for a pause: nothing is sent before
     sa.UniqueConstraint("project_id", "name"),
 )
 
@@ -387,6 +391,14 @@ delivery = _table(
     sa.Column("lease_until", Int),
     sa.Column("delivered_at", Int),
     sa.Index(None, "channel_id", "created_at"),
+    sa.Index(
+        "ix_delivery_waiting",
+        "channel_id",
+        "alert_id",
+        "created_at",
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    ),
     sa.Index(
         "ix_delivery_due",
         "next_attempt_at",

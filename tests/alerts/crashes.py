@@ -11,15 +11,13 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterable
 
 import sqlalchemy as sa
 
 from monitor import clock
 from monitor.alerts import senders
-from monitor.alerts.addresses import Network
 from monitor.alerts.deliver import LEASE, deliver_due
-from monitor.alerts.senders import Receipt
+from monitor.alerts.senders import Means, Receipt
 from monitor.alerts.transition import apply
 from monitor.settings import Settings
 from monitor.store import alerts, outbox
@@ -41,7 +39,7 @@ def deliver(settings: Settings, now: int, mode: str, count: int) -> None:
     engine = make_engine(settings)
     numbers = itertools.count(1)  # the threads of a deliverer share it
 
-    def send(channel: Channel, delivery: Delivery, at: int, networks: Iterable[Network]) -> Receipt:
+    def send(channel: Channel, delivery: Delivery, at: int, means: Means) -> Receipt:
         number = next(numbers)
         if mode == "mark first":  # the control: what a sender does that records before it sends
             with writing(engine) as connection:
@@ -49,7 +47,7 @@ def deliver(settings: Settings, now: int, mode: str, count: int) -> None:
                 outbox.finish(connection, delivery, done, next_attempt_at=None)
         if number == count and mode in ("before", "mark first"):
             die()
-        receipt = senders.send(channel, delivery, at, networks)
+        receipt = senders.send(channel, delivery, at, means)
         if number == count and mode == "after":
             die()
         return receipt

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
@@ -13,10 +13,9 @@ from standardwebhooks import Webhook
 
 from monitor import clock
 from monitor.alerts import deliver, guard
-from monitor.alerts.addresses import Network
 from monitor.alerts.deliver import LEASE, PER_CHANNEL, deliver_due
 from monitor.alerts.retry import PAUSES, pause_after
-from monitor.alerts.senders import Receipt, SendError
+from monitor.alerts.senders import Means, Receipt, SendError
 from monitor.alerts.transition import apply
 from monitor.settings import Settings
 from monitor.store import channels, outbox
@@ -102,6 +101,7 @@ def test_a_dead_delivery_is_replayed_under_its_id_with_a_whole_schedule(
         now += 2 * clock.DAY
     assert _get(engine, channel, id_).state == "dead"
     with writing(engine) as connection:
+        channels.enable_channel(connection, channel.id)  # it had taken nothing for days
         outbox.replay(connection, outbox.get_delivery(connection, channel, id_), now)
     for _ in range(3):
         deliver_due(engine, settings, now, patience=LONG)
@@ -136,7 +136,12 @@ def test_410_switches_the_channel_off_and_what_waits_for_it_is_dead(
     with writing(engine) as connection:
         apply(connection, 1, make_model(connection).id, "churn", [verdict()], NOW, "")
     deliver_due(engine, settings, NOW + clock.DAY, patience=LONG)
-    assert len(gone.requests) == 1 and len(other.requests) == 1
+    assert len(gone.requests) == 1
+    told, alarm = sorted(
+        (json.loads(body) for _, body, _ in other.requests), key=lambda body: body["type"], reverse=True
+    )
+    assert told["type"] == "channel.disabled" and "pager" in told["data"]["text"] and "410" in told["data"]["text"]
+    assert alarm["type"] == "alert.firing"
 
 
 def _redirect(handler: Handler, number: int) -> None:
@@ -237,7 +242,7 @@ def test_a_claimed_delivery_is_left_alone_until_its_lease_is_over(sqlite_engine:
 def test_an_error_of_our_own_counts_as_an_attempt_and_not_as_the_end(
     sqlite_engine: Engine, sqlite_settings: Settings
 ) -> None:
-    def broken(channel: Channel, delivery: Delivery, now: int, networks: Iterable[Network]) -> Receipt:
+    def broken(channel: Channel, delivery: Delivery, now: int, means: Means) -> Receipt:
         raise ZeroDivisionError("a secret of ours")
 
     channel = _channel(sqlite_engine, "https://example.org/")
@@ -248,10 +253,13 @@ def test_an_error_of_our_own_counts_as_an_attempt_and_not_as_the_end(
     assert _get(sqlite_engine, channel, id_).state == "pending"
 
 
-def test_no_transaction_is_open_while_a_delivery_is_sent(sqlite_engine: Engine, sqlite_settings: Settings) -> None:
+def test_no_transaction_is_open_while_a_delivery_is_sent(
+    sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "LOOK", LONG)  # no look for more meanwhile
     checked_out: list[int] = []
 
-    def look(channel: Channel, delivery: Delivery, now: int, networks: Iterable[Network]) -> Receipt:
+    def look(channel: Channel, delivery: Delivery, now: int, means: Means) -> Receipt:
         time.sleep(0.05)  # the claim that started this thread has given its connection back by now
         checked_out.append(sqlite_engine.pool.checkedout())  # type: ignore[attr-defined]
         return Receipt(200, "")
@@ -280,7 +288,7 @@ def test_the_log_names_the_host_and_nothing_secret(
 
         error = warning
 
-    def refuse(channel: Channel, delivery: Delivery, now: int, networks: Iterable[Network]) -> Receipt:
+    def refuse(channel: Channel, delivery: Delivery, now: int, means: Means) -> Receipt:
         raise SendError("hooks.example answered 500", status=500)
 
     monkeypatch.setattr(deliver, "_log", Log())

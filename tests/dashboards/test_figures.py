@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dashboards import assets, figures, formats, matrices, words
 from dashboards.formats import Zone
 from dashboards.links import Links, place, read_place
-from dashboards.pages import alert, channels, stretch
+from dashboards.pages import alert, stretch
 from dashboards.render import script_json
 from dashboards.sparkline import sparkline
 from monitor import clock
@@ -131,11 +131,6 @@ def test_evidence_is_told_in_words_and_as_a_bar() -> None:
     assert "overwhelming" in alert.certainty(5000.0)
     assert alert.certainty(2.0).startswith("2.00 times")
     assert "fading" in alert.certainty(0.5)
-
-
-def test_a_channels_secrets_are_not_shown() -> None:
-    assert channels.host("https://user:pw@hooks.example.com/T/secret?key=1") == "hooks.example.com"
-    assert channels.host("mailto:somebody") == ""
 
 
 def test_every_asset_is_served_compressed_and_kept() -> None:

@@ -32,7 +32,11 @@ def test_partial_indexes_are_partial(sqlite_engine: Engine) -> None:
     with sqlite_engine.connect() as connection:
         query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql LIKE '%WHERE%'"
         found = {name: sql.partition("WHERE ")[2] for name, sql in connection.exec_driver_sql(query)}
-    assert found == {"uq_alert_open": "state <> 'resolved'", "ix_delivery_due": "state = 'pending'"}
+    assert found == {
+        "uq_alert_open": "state <> 'resolved'",
+        "ix_delivery_due": "state = 'pending'",
+        "ix_delivery_waiting": "state = 'pending'",
+    }
 
 
 def test_a_fresh_database_has_the_default_project(engine: Engine) -> None:
