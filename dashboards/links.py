@@ -67,6 +67,12 @@ class Links:
     def channels(self) -> str:
         return f"{self.root}/channels"
 
+    def channel_action(self, channel: str, action: str) -> str:
+        return f"{self.channels()}/{_name(channel)}/{action}"
+
+    def replay(self, channel: str, delivery: str) -> str:
+        return f"{self.channels()}/{_name(channel)}/deliveries/{_name(delivery)}/replay"
+
     def docs(self) -> str:
         return f"{self.root}/docs"
 

@@ -138,6 +138,36 @@ def channels(visit: Page) -> Response:
     return page("channels.html", frame, page=found, base_url=visit.base_url)
 
 
+@router.post("/channels/{channel}/test")
+def test_channel(visit: Page, channel: str) -> Response:
+    with writing(visit.ctx.engine) as connection:
+        channels_page.send_test(connection, visit.project_id, channel, clock.now(), visit.ctx.settings)
+    return RedirectResponse(visit.links.channels(), 303)
+
+
+@router.post("/channels/{channel}/enable")
+def enable_channel(visit: Page, channel: str) -> Response:
+    with writing(visit.ctx.engine) as connection:
+        channels_page.switch_on(connection, visit.project_id, channel, visit.ctx.settings)
+    return RedirectResponse(visit.links.channels(), 303)
+
+
+@router.post("/channels/{channel}/replay")
+def replay_dead(visit: Page, channel: str) -> Response:
+    return _replay(visit, channel, None)
+
+
+@router.post("/channels/{channel}/deliveries/{delivery}/replay")
+def replay_delivery(visit: Page, channel: str, delivery: str) -> Response:
+    return _replay(visit, channel, delivery)
+
+
+def _replay(visit: Visit, channel: str, delivery: str | None) -> Response:
+    with writing(visit.ctx.engine) as connection:
+        channels_page.replay(connection, visit.project_id, channel, delivery, clock.now(), visit.ctx.settings)
+    return RedirectResponse(visit.links.channels(), 303)
+
+
 @router.get("/models/{model}/reports/{report}")
 def report(visit: Page, model: str, report: str) -> Response:
     with reading(visit.ctx.engine) as connection:

@@ -139,6 +139,7 @@ EVENTS = {
     "alert.acknowledged": "Acknowledged",
     "alert.resolved": "Resolved",
     "channel.test": "Test",
+    "channel.disabled": "Channel switched off",
 }
 
 TASKS = {"binary": "binary classification", "multiclass": "classification", "regression": "regression"}

@@ -13,6 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.engine import Engine
 
 from monitor import clock, leadership, log
+from monitor.alerts import deliver
 from monitor.alerts.refresh import REFRESH
 from monitor.jobs import Jobs
 from monitor.settings import Settings
@@ -25,6 +26,7 @@ REPORT_SECONDS = 1.0
 SWEEP_SECONDS = 600.0
 FIRST_SWEEP = 60 * clock.SECOND
 PARENT_SECONDS = 0.5
+FAREWELL = 5.0  # and to messages that are under way
 PATIENCE = 20.0  # seconds that a stopping worker gives to the job it is at
 
 _log = log.get(__name__)
@@ -68,6 +70,7 @@ def _work(engine: Engine, settings: Settings, parent_pid: int | None, stop: thre
         jobs.stopping = True
         scheduler.pause()
         _shut_down(scheduler)
+        deliver.finish_under_way(FAREWELL)
         leader.close()
         _log.info("worker_stopped", pid=os.getpid())
 

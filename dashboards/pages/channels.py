@@ -1,33 +1,44 @@
 """Where alerts are sent, and whether they arrived."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy.engine import Connection
 
 from dashboards import theme
 from dashboards.theme import State
+from monitor.alerts.payload import sample_body
 from monitor.alerts.senders import place_of
-from monitor.store import overview
-from monitor.store.channels import MAX_CHANNELS, list_channels
+from monitor.errors import Conflict
+from monitor.settings import Settings
+from monitor.store import outbox, overview
+from monitor.store.channels import MAX_CHANNELS, enable_channel, get_channel, list_channels
 from monitor.store.channels import Channel as Stored
-from monitor.store.overview import LastAttempt
+from monitor.store.overview import LastAttempt, RecentDelivery
 
 RECENT = 30
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A destination. Its URL may hold a secret, so only what `place_of` gives is shown.
+    """A destination; `off`: it was switched off, `usable`: something can be sent to it.
+
+    Its URL may hold a secret, so only what `place_of` gives is shown.
 
     `reason` says why nothing is sent, or how the last attempt failed, at `failed_at`; `next_attempt_at` when a delivery
     waits for one.
     """
 
+    id: str
     name: str
     kind: str
     host: str
+    match: str
+    off: bool
+    usable: bool
     state: State
     reason: str
     failed_at: int | None
@@ -39,7 +50,12 @@ class Channel:
 
 @dataclass(frozen=True)
 class Delivery:
+    """A delivery of the list; `replayable` when it was given up and its channel can be sent to."""
+
+    id: str
+    channel_id: str
     channel: str
+    replayable: bool
     type: str
     state: State
     attempts: int
@@ -52,38 +68,96 @@ class Delivery:
 class ChannelsPage:
     channels: Sequence[Channel]
     deliveries: Sequence[Delivery]
+    dead: Sequence[Delivery]
 
 
 def load(connection: Connection, project_id: int, key: SecretStr | None) -> ChannelsPage:
-    """The project's channels with how their deliveries stand, and the last thirty deliveries."""
+    """The project's channels with how their deliveries stand, and the last deliveries, of all and of those given up."""
     found, _ = list_channels(connection, project_id, key, limit=MAX_CHANNELS)
     counts = overview.delivery_counts(connection, project_id)
     attempts = overview.last_attempts(connection, project_id)
     names = {channel.id: channel.name for channel in found}
+    usable = {channel.id for channel in found if not _disabled(channel)}
+    dead = overview.recent_deliveries(connection, project_id, RECENT, "dead")
+    latest = overview.recent_deliveries(connection, project_id, RECENT)
     return ChannelsPage(
         channels=[_channel(channel, attempts.get(channel.id), counts) for channel in found],
-        deliveries=[
-            Delivery(
-                channel=names.get(one.channel_id, "a deleted channel"),
-                type=one.type,
-                state=theme.DELIVERY.get(one.state, theme.UNKNOWN),
-                attempts=one.attempts,
-                created_at=one.created_at,
-                delivered_at=one.delivered_at,
-                alert_id=one.alert_id,
-            )
-            for one in overview.recent_deliveries(connection, project_id, RECENT)
-        ],
+        deliveries=[_delivery(one, names, usable) for one in latest],
+        dead=[_delivery(one, names, usable) for one in dead],
     )
+
+
+def send_test(connection: Connection, project_id: int, channel_id: str, now: int, settings: Settings) -> None:
+    """Send a test on the way that alerts take.
+
+    Raises:
+        NotFound: there is no such channel in the project.
+        Conflict: it is switched off, or cannot be read.
+    """
+    channel = _usable(connection, project_id, channel_id, settings)
+    outbox.add(connection, channel, "channel.test", None, sample_body(channel, now, settings.public_url), now)
+
+
+def switch_on(connection: Connection, project_id: int, channel_id: str, settings: Settings) -> None:
+    """Switch a channel on again. Raises NotFound."""
+    enable_channel(connection, get_channel(connection, project_id, channel_id, settings.secret_key).id)
+
+
+def replay(
+    connection: Connection, project_id: int, channel_id: str, delivery_id: str | None, now: int, settings: Settings
+) -> None:
+    """Send a delivery once more under its id; without one, every delivery of the channel that was given up.
+
+    Raises:
+        NotFound: there is no such channel, or delivery, in the project.
+        Conflict: the channel is switched off, or cannot be read.
+    """
+    channel = _usable(connection, project_id, channel_id, settings)
+    if delivery_id is None:
+        outbox.replay_dead(connection, channel, now)
+    else:
+        outbox.replay(connection, outbox.get_delivery(connection, channel, delivery_id), now)
+
+
+def _usable(connection: Connection, project_id: int, channel_id: str, settings: Settings) -> Stored:
+    channel = get_channel(connection, project_id, channel_id, settings.secret_key)
+    if reason := _disabled(channel):
+        raise Conflict(f"nothing can be sent to this channel: {reason}")
+    return channel
+
+
+def _delivery(one: RecentDelivery, names: Mapping[str, str], usable: Collection[str]) -> Delivery:
+    return Delivery(
+        id=one.id,
+        channel_id=one.channel_id,
+        channel=names.get(one.channel_id, "a deleted channel"),
+        replayable=one.state == "dead" and one.channel_id in usable,
+        type=one.type,
+        state=theme.DELIVERY.get(one.state, theme.UNKNOWN),
+        attempts=one.attempts,
+        created_at=one.created_at,
+        delivered_at=one.delivered_at,
+        alert_id=one.alert_id,
+    )
+
+
+def _matchers(match: Sequence[Mapping[str, Any]]) -> str:
+    """Matchers as Alertmanager writes them: `model=~"a|b", severity!="warning"`."""
+    signs = {(False, True): "=", (False, False): "!=", (True, True): "=~", (True, False): "!~"}
+    return ", ".join(f"{one['name']}{signs[one['isRegex'], one['isEqual']]}{json.dumps(one['value'])}" for one in match)
 
 
 def _channel(stored: Stored, last: LastAttempt | None, counts: Mapping[tuple[str, str], int]) -> Channel:
     disabled = _disabled(stored)
     failing = not disabled and last is not None and last.error is not None
     return Channel(
+        id=stored.id,
         name=stored.name,
         kind=stored.kind,
         host=place_of(stored),
+        match=_matchers(stored.match),
+        off=stored.disabled_at is not None,
+        usable=not disabled,
         state=theme.CHANNEL["off" if disabled else "failing" if failing else "on"],
         reason=disabled or (last.error or "" if last is not None else ""),
         failed_at=last.at if failing and last is not None else None,

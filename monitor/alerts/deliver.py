@@ -26,10 +26,13 @@ Send = Callable[[Channel, Delivery, int, Means], Receipt]
 
 PER_CHANNEL = 4  # attempts of one channel that are under way at a time
 IN_ALL = 64
-LEASE = 60 * clock.SECOND  # longer than an attempt can last: a look-up of a name and guard.DEADLINE
+LEASE = 60 * clock.SECOND  # longer than an attempt can last
 PATIENCE = 0.5  # seconds to wait for a slow receiver before leaving it to its thread
 LOOK = 0.05  # seconds between looks for what became due while others are under way
+LONGEST_ATTEMPT = 32.0  # seconds: a process of apprise's to start and to end, or guard.DEADLINE
 TURN = 10 * clock.SECOND  # after it nothing more is claimed: the next tick goes on
+
+THREAD = "delivery"
 
 _log = log.get(__name__)
 
@@ -58,7 +61,7 @@ def deliver_due(
         if at - now < TURN:
             for channel, delivery in _claim(engine, settings, at):
                 arguments = (engine, settings, send, means, channel, delivery, at, ended)
-                threading.Thread(target=_attempt, args=arguments, name="delivery", daemon=True).start()
+                threading.Thread(target=_attempt, args=arguments, name=THREAD, daemon=True).start()
                 under_way += 1
                 heard = clock.monotonic()
         if under_way == 0:
@@ -71,6 +74,14 @@ def deliver_due(
         else:
             heard = clock.monotonic()
             under_way, done = under_way - 1, done + 1
+
+
+def finish_under_way(seconds: float) -> None:
+    """Give the attempts of this process that long to end, before it ends itself: each that does not is repeated."""
+    until = clock.monotonic() + seconds
+    for thread in threading.enumerate():
+        if thread.name == THREAD:
+            thread.join(max(0.0, until - clock.monotonic()))
 
 
 def _claim(engine: Engine, settings: Settings, at: int) -> list[tuple[Channel, Delivery]]:

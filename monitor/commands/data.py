@@ -31,7 +31,8 @@ def evaluate(
 ) -> None:
     """Compute every window that is due, send what it raises, and exit."""
     from monitor import installation, jobs
-    from monitor.alerts.deliver import deliver_due
+    from monitor.alerts.deliver import LONGEST_ATTEMPT, deliver_due
+    from monitor.curves import curves
 
     log.setup("WARNING")
     given = None if until is None else _moment("--until", until)
@@ -47,7 +48,7 @@ def evaluate(
                     {"model": name, **asdict(jobs.evaluate_fully(engine, found, model_id, now, until=given))}
                 )
             advance(len(chosen), len(chosen))
-        sent = deliver_due(engine, found, clock.now())
+        sent = deliver_due(engine, found, clock.now(), patience=LONGEST_ATTEMPT, curve=curves(engine))
     if as_json:
         say_json({"until": clock.render(now), "models": results, "deliveries": sent})
         return

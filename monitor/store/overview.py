@@ -109,6 +109,7 @@ def last_attempts(connection: Connection, project_id: int) -> dict[str, LastAtte
 class RecentDelivery:
     """A delivery without its body."""
 
+    id: str
     channel_id: str
     alert_id: str | None
     type: str
@@ -118,10 +119,13 @@ class RecentDelivery:
     delivered_at: int | None
 
 
-def recent_deliveries(connection: Connection, project_id: int, limit: int) -> list[RecentDelivery]:
-    """The project's newest deliveries over all channels."""
+def recent_deliveries(
+    connection: Connection, project_id: int, limit: int, state: str | None = None
+) -> list[RecentDelivery]:
+    """The project's newest deliveries over all channels; with `state`, those in it."""
     columns = t.delivery.c
     query = sa.select(
+        columns.id,
         columns.channel_id,
         columns.alert_id,
         columns.type,
@@ -130,5 +134,7 @@ def recent_deliveries(connection: Connection, project_id: int, limit: int) -> li
         columns.created_at,
         columns.delivered_at,
     ).where(columns.project_id == project_id)
+    if state is not None:
+        query = query.where(columns.state == state)
     found = connection.execute(query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit))
     return [RecentDelivery(*row) for row in found]

@@ -1,5 +1,6 @@
 """Real HTTP receivers on loopback, with good and bad habits, and the rows that tests start from."""
 
+import json
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from sqlalchemy.engine import Connection
 from monitor.stats.verdict import Cause, Verdict
 from monitor.store import catalog, channels
 from monitor.store.channels import Channel
+from monitor.store.outbox import Delivery
 from tests.keys import SECRET_KEY
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -128,6 +130,33 @@ def make_channel(
     channel = Channel(id=channels.new_id(), name=name, url=url, **{**values, **more})
     channels.add_channel(connection, channel, key)
     return channel
+
+
+def message(type_: str = "alert.firing", id_: str = "msg_1", **data: Any) -> Delivery:
+    """A delivery with the body of an alert of five causes; `data` changes the alert."""
+    state = {"alert.acknowledged": "acknowledged", "alert.resolved": "resolved"}.get(type_, "firing")
+    causes = [
+        {"metric": "psi", "feature": f"f{n}", "segment": None, "effect": 0.3 - n / 100, "low": 0.2, "high": 0.4}
+        | {"share": 0.5**n, "text": f"`f{n}` moved up by 0.4 sd"}
+        for n in range(5)
+    ]
+    alert = {
+        "id": "alert_1",
+        "model": "churn",
+        "family": "features",
+        "state": state,
+        "severity": "critical",
+        "opened_at": "2027-01-15T07:00:00Z",
+        "first_evidence_at": "2027-01-15T06:00:00Z",
+        "resolved_at": "2027-01-15T08:00:00Z" if state == "resolved" else None,
+        "evidence": 9120.4,
+        "budget": {"false_alarms": 1, "per": "90d", "threshold": 2160.0},
+        "causes": causes,
+        "text": "churn: `f0` moved up by 0.4 sd (and 4 more)",
+        "url": "https://keepwatch.example/alerts/alert_1",
+    }
+    body = json.dumps({"type": type_, "timestamp": "2027-01-15T08:00:00Z", "data": alert | data})
+    return Delivery(id_, 1, "channel_1", "alert_1", type_, body, NOW, "pending", 0, NOW, "me", NOW, None)
 
 
 def cause(feature: str | None = "distance", share: float = 1.0, metric: str = "psi", **more: Any) -> Cause:

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 from sqlalchemy.engine import Engine
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from monitor import clock
 from monitor.alerts.deliver import deliver_due
@@ -201,6 +202,102 @@ def test_channels_of_other_projects_do_not_exist(
     ]
     assert [answer.status_code for answer in answers] == [404] * 6
     _make(client, stranger)  # a name is taken in its own project alone
+
+
+def test_a_rotated_secret_signs_beside_the_old_one_until_the_overlap_is_over(
+    client: TestClient, admin: Headers, receiver: Receiver, sqlite_engine: Engine, sqlite_settings: Settings
+) -> None:
+    made = _make(client, admin, url=receiver.url)
+    path = f"/v1/channels/{made['id']}"
+    rotated = client.post(f"{path}/rotate", headers=admin, json={"overlap": "1h"}).json()
+    assert rotated["secret"].startswith("whsec_") and rotated["secret"] != made["secret"]
+    assert rotated["old_secret_until"] is not None
+    client.post(f"{path}/test", headers=admin)
+    deliver_due(sqlite_engine, sqlite_settings, clock.now(), patience=10)
+    headers, body, _ = receiver.requests[0]
+    assert len(headers["webhook-signature"].split()) == 2
+    for secret in (made["secret"], rotated["secret"]):
+        assert Webhook(secret).verify(body, headers)
+    with writing(sqlite_engine) as connection:  # an hour later
+        connection.execute(sa.update(t.channel).values(previous_until=clock.now() - 1))
+    client.post(f"{path}/test", headers=admin)
+    deliver_due(sqlite_engine, sqlite_settings, clock.now(), patience=10)
+    headers, body, _ = receiver.requests[1]
+    assert Webhook(rotated["secret"]).verify(body, headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(made["secret"]).verify(body, headers)
+    own = client.post(f"{path}/rotate", headers=admin, json={"secret": SECRET, "overlap": "0s"}).json()
+    assert own["secret"] == SECRET
+    stored = " ".join(str(value) for row in _rows(sqlite_engine) for value in row)
+    assert not any(one.removeprefix("whsec_") in stored for one in (SECRET, rotated["secret"], made["secret"]))
+
+
+@pytest.mark.parametrize(
+    ("body", "field"), [({"overlap": "31d"}, "overlap"), ({"overlap": 5}, "overlap"), ({"secret": "x"}, "secret")]
+)
+def test_a_rotation_that_cannot_be_is_refused(
+    client: TestClient, admin: Headers, body: dict[str, Any], field: str
+) -> None:
+    made = _make(client, admin)
+    answer = client.post(f"/v1/channels/{made['id']}/rotate", headers=admin, json=body)
+    assert answer.status_code == 422 and answer.json()["errors"][0]["field"] == field
+    slack = _make(client, admin, kind="slack", name="chat", url="https://hooks.slack.com/services/T1/B1/x")
+    assert slack["secret"] is None
+    assert client.post(f"/v1/channels/{slack['id']}/rotate", headers=admin).status_code == 409
+
+
+def test_what_was_given_up_is_listed_and_replayed_once_the_channel_is_on_again(
+    client: TestClient, admin: Headers, receiver: Receiver, sqlite_engine: Engine, sqlite_settings: Settings
+) -> None:
+    made = _make(client, admin, url=receiver.url)
+    path = f"/v1/channels/{made['id']}"
+    sent = {client.post(f"{path}/test", headers=admin).json()["id"] for _ in range(3)}
+    with writing(sqlite_engine) as connection:
+        channels.disable_channel(connection, made["id"], NOW, "gone")
+    dead = client.get(f"{path}/deliveries?state=dead", headers=admin).json()["items"]
+    assert {one["id"] for one in dead} == sent
+    assert client.get(f"{path}/deliveries?state=pending", headers=admin).json()["items"] == []
+    assert client.get(f"{path}/deliveries?state=lost", headers=admin).status_code == 422
+    assert client.post(f"{path}/replay", headers=admin).status_code == 409
+    on = client.post(f"{path}/enable", headers=admin).json()
+    assert (on["disabled_at"], on["disabled_reason"]) == (None, None)
+    assert client.post(f"{path}/replay", headers=admin).json() == {"replayed": 3}
+    deliver_due(sqlite_engine, sqlite_settings, clock.now(), patience=10)
+    assert set(receiver.ids) == sent and len(receiver.ids) == 3
+
+
+def test_every_kind_can_be_made_and_none_shows_what_it_holds(
+    client: TestClient, admin: Headers, sqlite_engine: Engine, sqlite_settings: Settings
+) -> None:
+    key = "0123456789abcdef0123456789abcdef"
+    bodies = [
+        {"kind": "slack", "url": "https://hooks.slack.com/services/T1/B1/hidden-part"},
+        {"kind": "teams", "url": "https://prod-1.westus.logic.azure.com:443/workflows/hidden-part?sig=hidden-part"},
+        {"kind": "pagerduty", "secret": key},
+        {"kind": "alertmanager", "url": "https://alerts.example.org/", "secret": "user:hidden-part"},
+        {"kind": "email", "url": "mailto:hidden-part@example.org"},
+        {"kind": "apprise", "url": "json://hidden-part.example.org/hidden-part"},
+    ]
+    mailing = sqlite_settings.model_copy(update={"smtp_url": SecretStr("smtp://mail.example.org?from=k@example.org")})
+    with TestClient(create_app(mailing, sqlite_engine), base_url=client.base_url) as able:
+        for number, body in enumerate(bodies):
+            answer = able.post("/v1/channels", headers=admin, json={"name": f"c{number}", **body})
+            assert answer.status_code == 201 and answer.json()["secret"] is None, answer.text
+            assert "hidden-part" not in answer.text and key not in answer.text
+        listed = able.get("/v1/channels", headers=admin)
+        page = able.get("/channels", headers=admin)
+    assert [one["kind"] for one in listed.json()["items"]] == [body["kind"] for body in bodies]
+    for shown in (listed.text, page.text):
+        assert "hidden-part" not in shown and key not in shown
+    refused = client.post(
+        "/v1/channels", headers=admin, json={"kind": "email", "name": "m", "url": "mailto:a@b.example"}
+    )
+    assert refused.status_code == 422 and "KEEPWATCH_SMTP_URL" in refused.text
+
+
+def _rows(engine: Engine) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(sa.select(t.channel)))
 
 
 def test_a_key_that_may_only_read_makes_no_channel(client: TestClient, reader: Headers) -> None:

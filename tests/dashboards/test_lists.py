@@ -1,18 +1,33 @@
 """The list of features, the channels, and addresses that do not exist."""
 
 import re
+from dataclasses import replace
 
+import numpy as np
+import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
 from dashboards.links import Links
 from monitor import clock
+from monitor.alerts.payload import alert_json, event_body
+from monitor.alerts.picture import draw
+from monitor.curves import curve_of, curves
+from monitor.store import alerts, channels, keys
 from monitor.store import tables as t
-from monitor.store.session import writing
+from monitor.store.outbox import Delivery
+from monitor.store.session import reading, writing
 from tests.dashboards.seeded import FEATURES, Seeded
 
 LINKS = Links()
+
+
+@pytest.fixture
+def reader(seeded_engine: Engine) -> dict[str, str]:
+    """The headers of one who may look alone."""
+    with writing(seeded_engine) as connection:
+        return {"authorization": f"Bearer {keys.create_key(connection, 1, 'reader', 'read', clock.now())}"}
 
 
 def test_an_unknown_address_is_a_page_for_browsers_and_a_problem_for_clients(pages: TestClient) -> None:
@@ -57,6 +72,53 @@ def test_a_channel_that_fails_says_so(pages: TestClient, seeded_engine: Engine) 
     html = pages.get("/channels").text
     assert "<span>Failing</span>" in html and "answered 503" in html and "next attempt <time" in html
     assert "<span>On</span>" not in html
+
+
+def test_a_channel_is_tested_switched_on_and_replayed_by_buttons(
+    pages: TestClient, seeded_engine: Engine, reader: dict[str, str]
+) -> None:
+    match = [{"name": "model", "value": "a|<b>", "isRegex": True}]
+    body = {"kind": "webhook", "name": "on-call", "url": "https://1.1.1.1/hook", "match": match}
+    channel = pages.post("/v1/channels", json=body).json()["id"]
+    assert pages.post(LINKS.channel_action(channel, "test")).headers["location"] == "/channels"
+    with writing(seeded_engine) as connection:
+        sent = connection.execute(sa.select(t.delivery)).one()
+        assert sent.type == "channel.test"
+        channels.disable_channel(connection, channel, clock.now(), "1.1.1.1 answered 410 Gone")
+    html = pages.get("/channels").text
+    assert "410 Gone" in html and "Given up" in html and "Replay" not in html.partition("<h2>")[2]
+    assert "model=~&#34;a|&lt;b&gt;&#34;" in html
+    assert pages.post(LINKS.channel_action(channel, "test")).status_code == 409
+    assert pages.post(LINKS.channel_action(channel, "enable")).status_code == 303
+    html = pages.get("/channels").text
+    assert LINKS.replay(channel, sent.id) in html and LINKS.channel_action(channel, "replay") in html
+    shown = pages.get("/channels", headers=reader).text
+    assert "<form" not in shown.partition("<main")[2]
+    assert pages.post(LINKS.replay(channel, sent.id), headers=reader).status_code == 403
+    for address in (LINKS.replay(channel, sent.id), LINKS.channel_action(channel, "replay")):
+        with writing(seeded_engine) as connection:
+            connection.execute(sa.update(t.delivery).values(state="dead"))
+        assert pages.post(address).status_code == 303
+        with reading(seeded_engine) as connection:
+            assert connection.execute(sa.select(t.delivery.c.state, t.delivery.c.id)).one() == ("pending", sent.id)
+    assert pages.post(LINKS.channel_action("none", "replay")).status_code == 404
+
+
+def test_the_curve_behind_a_message_goes_from_before_the_evidence_to_the_message(seeded_engine: Engine) -> None:
+    alert = input_alert(seeded_engine)
+    with reading(seeded_engine) as connection:
+        found = alerts.get_alert(connection, 1, alert)
+        body = event_body("alert.firing", found.updated_at, alert_json(found, ""))
+        delivery = Delivery("msg_1", 1, "c", alert, "alert.firing", body, 0, "pending", 0, 0, None, None, None)
+        curve = curve_of(connection, delivery)
+    assert curve is not None and "PSI" in curve.title
+    values = [value for value, _, _ in curve.points if value is not None]
+    before = [value for value, _, _ in curve.points[: curve.since] if value is not None]
+    assert len(before) > 5 and len(values) > len(before) and values[-1] > 3 * float(np.median(before))
+    picture = draw(curve)
+    assert picture is not None and picture.startswith(b"\x89PNG") and len(picture) < 10_000
+    assert curves(seeded_engine)(delivery) == curve
+    assert curves(seeded_engine)(replace(delivery, body="no JSON")) is None  # a message without a picture then
 
 
 def input_alert(engine: Engine) -> str:

@@ -1,0 +1,251 @@
+"""What each kind of channel says, against the published limits of the services, and over real HTTP."""
+
+import base64
+import json
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from monitor import clock
+from monitor.alerts.kinds import alertmanager, pagerduty, slack, teams
+from monitor.alerts.message import plain_text, read_message
+from monitor.alerts.picture import Curve, draw
+from monitor.alerts.senders import KINDS, Means, SendError, place_of, send
+from monitor.errors import Invalid
+from monitor.store.channels import Channel
+from tests.alerts.receivers import NOW, Receiver, message
+
+LOOPBACK = Means((ip_network("127.0.0.0/8"),))
+Receivers = Callable[..., Receiver]
+ROUTING_KEY = "0123456789abcdef0123456789abcdef"
+CURVE = Curve("PSI of f0", [(0.1, 0.05, 0.2)] * 40 + [(None, None, None)] + [(0.5, 0.4, 0.6)] * 9, 41)
+
+TYPES = ["alert.firing", "alert.updated", "alert.acknowledged", "alert.resolved", "channel.test", "alert.unheard_of"]
+NASTY = {
+    "model": "<!channel> " + "m" * 200,
+    "text": "</script><https://evil.example|click> [x](https://evil.example) & \u202e " + "t" * 5000,
+    "causes": [{"metric": "psi", "text": "*_`<@U1>`_* " + "c" * 4000, "effect": None} for _ in range(20)],
+    "url": "https://keepwatch.example/" + "u" * 4000,
+}
+BODIES = (
+    [message(type_) for type_ in TYPES]
+    + [message(type_, **NASTY) for type_ in TYPES]
+    + [
+        message("alert.firing", causes=[], evidence=None, url="/alerts/alert_1", budget=None),
+        message("alert.digest", causes=None, alerts=[{"text": "one", "severity": "warning"}], evidence=None),
+    ]
+)
+
+
+def _channel(kind: str, url: str, secret: str = "") -> Channel:
+    return Channel("channel_1", 1, kind, "pager", url, secret, (), NOW)
+
+
+def _sent(receiver: Receiver, number: int = -1) -> Any:
+    return json.loads(receiver.requests[number][1])
+
+
+def test_a_message_says_what_since_when_how_sure_and_the_three_strongest_causes() -> None:
+    found = read_message(message())
+    assert found.title == "Firing: churn, features" and found.text.startswith("churn: `f0` moved up")
+    assert found.since == "2027-01-15 06:00 UTC"
+    assert found.sure == "evidence 9,120, 4.22 times the threshold; at most 1 false alarms per 90d"
+    assert [line.text for line in found.causes] == [f"`f{n}` moved up by 0.4 sd" for n in range(3)] and found.more == 2
+    assert found.causes[0].effect == "effect 0.3, 95 % 0.2 to 0.4"
+    text = plain_text(found)
+    assert "and 2 more" in text and text.rstrip().endswith("https://keepwatch.example/alerts/alert_1")
+
+
+def test_a_link_without_a_host_is_left_out() -> None:
+    assert read_message(message(url="/alerts/alert_1")).url is None
+
+
+# ---------------------------------------------------------------- Slack
+
+
+def _check_blocks(body: dict[str, Any]) -> None:
+    """The limits of https://docs.slack.dev/reference/block-kit/blocks, in characters."""
+    assert set(body) == {"text", "blocks"} and 0 < len(body["text"]) <= 4000 and 0 < len(body["blocks"]) <= 50
+    for block in body["blocks"]:
+        if block["type"] == "header":
+            assert block["text"]["type"] == "plain_text" and 0 < len(block["text"]["text"]) <= 150
+        elif block["type"] == "section":
+            assert ("text" in block) != ("fields" in block)
+            texts = [block["text"]] if "text" in block else block["fields"]
+            assert 0 < len(texts) <= 10
+            for text in texts:
+                assert text["type"] == "mrkdwn" and 0 < len(text["text"]) <= (3000 if "text" in block else 2000)
+        else:
+            assert block["type"] == "actions"
+            (button,) = block["elements"]
+            assert button["type"] == "button" and len(button["text"]["text"]) <= 75 and len(button["url"]) <= 3000
+
+
+@pytest.mark.parametrize("delivery", BODIES, ids=range(len(BODIES)))
+def test_blocks_keep_slacks_limits_and_mention_nobody(delivery: Any) -> None:
+    body = slack.slack_body(read_message(delivery))
+    _check_blocks(body)
+    marked = [body["text"]] + [
+        text["text"]
+        for block in body["blocks"]
+        for text in (block.get("fields") or [block.get("text") or {}])
+        if text.get("type") == "mrkdwn"
+    ]
+    assert not any("<" in text or ">" in text for text in marked)
+
+
+def test_slack_is_told_everything_in_one_post(receiver: Receivers) -> None:
+    one = receiver(lambda handler, number: handler.answer(200, b"ok"))
+    assert send(_channel("slack", one.url), message(), NOW, LOOPBACK).response == "ok"
+    told = json.dumps(_sent(one))
+    for words in ("churn", "2027-01-15 06:00 UTC", "4.22 times", "f0", "f1", "f2", "and 2 more", "alerts/alert_1"):
+        assert words in told
+
+
+# ---------------------------------------------------------------- Teams
+
+
+def _check_card(body: dict[str, Any]) -> None:
+    """What a workflow takes, and elements of Adaptive Cards 1.4."""
+    assert len(json.dumps(body)) <= 28_000 * 1.1 and body["type"] == "message"
+    (attachment,) = body["attachments"]
+    assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive" and attachment["contentUrl"] is None
+    card = attachment["content"]
+    assert card["type"] == "AdaptiveCard" and card["version"] == "1.4" and card["body"]
+    for element in card["body"]:
+        if element["type"] == "Image":
+            assert element["url"].startswith("data:image/png;base64,") and element["altText"]
+        else:
+            assert element["type"] == "RichTextBlock"  # reads no Markdown: a name cannot become a link
+            assert all(run["type"] == "TextRun" and run["text"] for run in element["inlines"])
+    assert all(action["type"] == "Action.OpenUrl" and action["url"] for action in card.get("actions", []))
+
+
+@pytest.mark.parametrize("delivery", BODIES, ids=range(len(BODIES)))
+def test_cards_keep_the_limits_of_teams(delivery: Any) -> None:
+    _check_card(teams.teams_body(read_message(delivery), draw(CURVE), CURVE.title))
+
+
+def test_teams_gets_a_card_with_the_chart_inside(receiver: Receivers) -> None:
+    one = receiver()
+    send(_channel("teams", one.url), message(), NOW, Means(LOOPBACK.networks, None, lambda delivery: CURVE))
+    _check_card(_sent(one))
+    (image,) = [e for e in _sent(one)["attachments"][0]["content"]["body"] if e["type"] == "Image"]
+    png = base64.b64decode(image["url"].partition(",")[2])
+    assert png.startswith(b"\x89PNG\r\n\x1a\n") and png.endswith(b"IEND\xaeB`\x82") and len(png) < 10_000
+
+
+# ---------------------------------------------------------------- PagerDuty
+
+
+def _check_event(body: dict[str, Any]) -> None:
+    """https://developer.pagerduty.com/docs/send-alert-event"""
+    assert len(body["routing_key"]) == 32 and body["event_action"] in ("trigger", "acknowledge", "resolve")
+    assert 0 < len(body["dedup_key"]) <= 255
+    payload = body["payload"]
+    assert 0 < len(payload["summary"]) <= 1024 and payload["source"]
+    assert payload["severity"] in ("critical", "error", "warning", "info")
+    assert clock.parse(payload["timestamp"]) <= NOW and isinstance(payload["custom_details"], dict)
+    assert all(set(link) == {"href", "text"} for link in body.get("links", [])) and len(json.dumps(body)) < 512 * 1024
+
+
+@pytest.mark.parametrize("delivery", BODIES, ids=range(len(BODIES)))
+def test_events_keep_pagerdutys_limits(delivery: Any) -> None:
+    _check_event(pagerduty.event(ROUTING_KEY, read_message(delivery), delivery, NOW))
+
+
+def test_one_incident_is_opened_acknowledged_and_resolved_under_one_key(receiver: Receivers) -> None:
+    one = receiver(lambda handler, number: handler.answer(202, b"{}"))
+    for type_ in ("alert.firing", "alert.updated", "alert.acknowledged", "alert.resolved"):
+        assert send(_channel("pagerduty", one.url, ROUTING_KEY), message(type_), NOW, LOOPBACK).status == 202
+    bodies = [_sent(one, number) for number in range(4)]
+    assert [body["event_action"] for body in bodies] == ["trigger", "trigger", "acknowledge", "resolve"]
+    assert {body["dedup_key"] for body in bodies} == {"keepwatch:alert_1"}
+
+
+def test_a_test_of_pagerduty_leaves_no_incident_open(receiver: Receivers) -> None:
+    one = receiver(lambda handler, number: handler.answer(202))
+    send(_channel("pagerduty", one.url, ROUTING_KEY), message("channel.test", "msg_7"), NOW, LOOPBACK)
+    assert [(_sent(one, n)["event_action"], _sent(one, n)["dedup_key"]) for n in (0, 1)] == [
+        ("trigger", "msg_7"),
+        ("resolve", "msg_7"),
+    ]
+
+
+# ---------------------------------------------------------------- Alertmanager
+
+
+def test_alertmanager_gets_labels_that_stay_and_annotations_that_change(receiver: Receivers) -> None:
+    one = receiver(lambda handler, number: handler.answer(200))
+    channel = _channel("alertmanager", one.url.replace("/hooks/token-in-the-path", ""), "user:pass-word")
+    for type_, more in (("alert.firing", {}), ("alert.updated", {"severity": "warning"}), ("alert.resolved", {})):
+        send(channel, message(type_, **more), NOW, LOOPBACK)
+    alerts = [_sent(one, number)[0] for number in range(3)]
+    assert len({json.dumps(alert["labels"], sort_keys=True) for alert in alerts}) == 1
+    assert alerts[0]["labels"]["alertname"] == "Keepwatch" and alerts[0]["labels"]["model"] == "churn"
+    assert [clock.parse(alert["endsAt"]) - NOW for alert in alerts] == [alertmanager.ENDS_AFTER] * 2 + [0]
+    for alert in alerts:
+        assert all(isinstance(value, str) for part in ("labels", "annotations") for value in alert[part].values())
+    headers, _, path = one.requests[0]
+    assert path == "/api/v2/alerts"
+    assert headers["authorization"] == "Basic " + base64.b64encode(b"user:pass-word").decode()
+    send(_channel("alertmanager", one.url, "a-token"), message(), NOW, LOOPBACK)
+    assert one.requests[-1][0]["authorization"] == "Bearer a-token"
+
+
+# ---------------------------------------------------------------- what is taken when a channel is made
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "secret", "field"),
+    [
+        ("webhook", None, None, "url"),
+        ("slack", "https://example.slack.com/archives/C1", None, "url"),
+        ("slack", "https://hooks.slack.com/triggers/T1/2/3", None, "url"),
+        ("slack", "http://hooks.slack.com/services/T1/B1/secret", None, "url"),
+        ("slack", "https://hooks.slack.com/services/T1/B1/secret", "secret", "secret"),
+        ("teams", "https://contoso.webhook.office.com/webhookb2/secret", None, "url"),
+        ("teams", "https://10.0.0.1/secret", None, "url"),
+        ("pagerduty", None, None, "secret"),
+        ("pagerduty", None, "secret", "secret"),
+        ("pagerduty", "ftp://events.pagerduty.com/", ROUTING_KEY, "url"),
+        ("alertmanager", "http://10.0.0.1:9093", None, "url"),
+        ("alertmanager", "https://example.org", "se\ncret", "secret"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_its_field_and_not_repeated(
+    kind: str, url: str | None, secret: str | None, field: str
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        KINDS[kind].check(url, secret, Means())
+    assert [error["field"] for error in caught.value.errors] == [field]
+    assert "secret" not in caught.value.detail.replace("secret: ", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "secret", "shown"),
+    [
+        ("slack", "https://hooks.slack.com/services/T1/B1/secret", None, "https://hooks.slack.com/…"),
+        ("slack", "https://mattermost.example.org/hooks/secret", None, "https://mattermost.example.org/…"),
+        ("teams", "https://prod-1.westus.logic.azure.com:443/workflows/secret?sig=s", None, None),
+        ("pagerduty", None, ROUTING_KEY, "https://events.pagerduty.com/…"),
+        ("pagerduty", "https://events.eu.pagerduty.com/v2/enqueue", ROUTING_KEY, None),
+        ("alertmanager", "https://alerts.example.org/prefix", "user:secret", "https://alerts.example.org/…"),
+    ],
+)
+def test_what_can_work_is_taken_and_shown_without_its_secret(
+    kind: str, url: str | None, secret: str | None, shown: str | None
+) -> None:
+    stored, kept = KINDS[kind].check(url, secret, Means())
+    told = place_of(_channel(kind, stored, kept))
+    assert told.endswith("…") and "secret" not in told and told == (shown or told)
+
+
+def test_what_a_receiver_repeats_of_our_credentials_is_not_kept(receiver: Receivers) -> None:
+    one = receiver(lambda handler, number: handler.answer(403, handler.path.encode() + b" " + ROUTING_KEY.encode()))
+    with pytest.raises(SendError) as caught:
+        send(_channel("pagerduty", one.url, ROUTING_KEY), message(), NOW, LOOPBACK)
+    assert "token-in-the-path" not in str(caught.value.response) and ROUTING_KEY not in str(caught.value.response)
+    assert "…" in str(caught.value.response)
