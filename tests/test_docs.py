@@ -186,10 +186,11 @@ def run_commands(code: str, environment: dict[str, str], folder: Path = ROOT) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the guide's commands need curl")
-def test_the_commands_of_the_guide_work_one_after_the_other(first_start: tuple[str, str], folder: Path):
+def test_the_commands_of_the_guide_and_of_coming_from_work_one_after_the_other(first_start: tuple[str, str], folder: Path):
     url, key = first_start
     command = 'keepwatch() { "$PYTHON" -m monitor.cli "$@"; }\n'
-    code = "".join(blocks(ROOT / "docs/guide.md", "sh")).replace("http://127.0.0.1:8000", url)
+    both = blocks(ROOT / "docs/guide.md", "sh") + blocks(ROOT / "docs/formats.md", "sh")
+    code = "".join(both).replace("http://127.0.0.1:8000", url)
     given = {"KEY": key, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
     done = run_commands(command + code, given, folder)
     assert '"rejected_count":0' in done.stdout

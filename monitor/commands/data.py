@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 from sqlalchemy.engine import Engine
@@ -80,19 +82,29 @@ def _moment(option: str, text: str) -> int:
         raise SetupError(f"{option}: {error}") from None
 
 
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise SetupError("--timezone: a name of the IANA database, for instance Europe/Berlin") from None
+
+
 def import_(
     file: Annotated[Path, typer.Argument(help="The file to load.")],
     model: Annotated[str, typer.Option(help="The model that the rows belong to.")],
     kind: Annotated[str, typer.Option(help="predictions, outcomes or reference.")],
-    file_format: Annotated[str, typer.Option("--format", help="auto, csv or parquet.")] = "auto",
+    file_format: Annotated[str, typer.Option("--format", help="auto, or what it is: see the guide.")] = "auto",
     history: Annotated[
         bool, typer.Option("--history", help="Rows were known at their own time, not when they arrive.")
     ] = False,
+    timezone: Annotated[
+        str | None, typer.Option(help="Of times without an offset, for instance Europe/Berlin.")
+    ] = None,
     project: Project = "default",
     as_json: Json = False,
 ) -> None:
-    """Load a file of predictions, outcomes or reference rows."""
-    from monitor.ingest.files import import_file
+    """Load a file of predictions, outcomes or reference rows, in any format that is known."""
+    from monitor.ingest.load import import_file
     from monitor.store import keys
     from monitor.store.session import reading
 
@@ -100,22 +112,25 @@ def import_(
     if kind not in KINDS:
         raise SetupError("--kind is one of " + ", ".join(KINDS))
     found = settings.load()
+    zone = None if timezone is None else _zone(timezone)
     with opened() as engine:
         with reading(engine) as connection:
             project_id = keys.project_id_of(connection, project)
         with progress(file.name, quiet=as_json) as advance:
             load: Callable[..., dict[str, Any]] = _import_reference if kind == "reference" else import_file
-            result = load(engine, found, project_id, model, file, kind, file_format, history, advance)
+            result = load(engine, found, project_id, model, file, kind, file_format, history, advance, zone)
     if as_json:
         say_json(result)
         return
     for name, value in result.items():
         if isinstance(value, int | str):
             say(f"{name.replace('_', ' ')}: {value}")
-    for source, target in result.get("columns", {}).items():
+    for source, target in result["columns"].items():
         say(f"column {source}: {_TARGETS.get(target[:2], target[:2]) + target[2:]}")
-    for source in result.get("unused_columns", []):
+    for source in result["unused_columns"]:
         say(f"column {source}: not used")
+    for note in result["notes"]:
+        say(f"note: {note}")
     for one in result.get("rejected", [])[:10]:
         say(f"row {one['index']}: {one['message']}")
     usable = sum(int(result.get(name, 0)) for name in ("accepted", "duplicates", "revised"))
@@ -133,6 +148,7 @@ def _import_reference(
     file_format: str,
     _history: bool,
     advance: Advance,
+    zone: tzinfo | None,
 ) -> dict[str, Any]:
     from monitor.evaluate.references import put_reference
     from monitor.ingest.references import reference_from_file
@@ -143,9 +159,9 @@ def _import_reference(
     now = clock.now()
     with reading(engine) as connection:
         model = catalog.get_model(connection, project_id, model_name)
-    sent = reference_from_file(path, file_format, model, now)
+    sent, how = reference_from_file(path, file_format, model, now, zone)
     advance(0, sent.total)
     made = put_reference(engine, model, sent.batch, None, None, None, now)
     advance(sent.total, sent.total)
     rejected = [one.shown() for one in sent.rejected[:100]]
-    return made | {"accepted": sent.rows, "rejected": rejected, "rejected_count": len(sent.rejected)}
+    return made | {"accepted": sent.rows, "rejected": rejected, "rejected_count": len(sent.rejected), **how}

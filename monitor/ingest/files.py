@@ -1,39 +1,29 @@
-"""Files into the log: CSV and Parquet, in bounded batches, through the same rules and the same commit as requests.
+"""Columns of a file as columns of a draft.
 
 Columns are named as in the API: `id`, `timestamp`, `prediction`, …, `features.NAME`, `tags.NAME`, `scores.CLASS`, or
 structs `features`, `tags`, `scores`. In a file without any `features.…` column, every column of another name is a
 feature.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
-from sqlalchemy.engine import Engine
 
 from monitor import clock
 from monitor.columns import ACTUAL, ARROW_KINDS, FEATURE, SCORE, TAG, label_array
 from monitor.errors import SetupError
 from monitor.ingest.draft import Draft
-from monitor.ingest.validate import OutcomeBatch, PredictionBatch, validate_outcomes, validate_predictions
-from monitor.ingest.writer import Writer
-from monitor.settings import Settings
 from monitor.store.catalog import Model
 
-BATCH_ROWS = 10_000
 _TEXTS = ("id", "version", "error", "role", "served_from", "environment")
 _TIMES = ("timestamp", "known_at", "computed_at", "observed_at")
 _NUMBERS = ("score", "latency_ms")
 _FIXED = (*_TEXTS, *_TIMES, *_NUMBERS, "prediction")
 _PREFIXES = {"features": FEATURE, "tags": TAG, "scores": SCORE}
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -42,117 +32,6 @@ class Mapped:
 
     columns: dict[str, str]  # file column -> column of monitor.columns
     unused: list[str]
-
-
-def import_file(
-    engine: Engine,
-    settings: Settings,
-    project_id: int,
-    model_name: str,
-    path: Path,
-    kind: str,
-    file_format: str = "auto",
-    history: bool = False,
-    progress: Progress = lambda done, total: None,
-) -> dict[str, Any]:
-    """Load a file of predictions or outcomes; importing it again changes nothing.
-
-    Args:
-        kind: `predictions` or `outcomes`.
-        file_format: `auto`, `csv` or `parquet`.
-        history: take each row's own time (`timestamp`; `observed_at` of outcomes) as the time it was known.
-        progress: called with the bytes or rows done and their total.
-
-    Returns:
-        The counts of an ingest answer, `rejected` being the first 100, and `columns`: what was mapped to what.
-
-    Raises:
-        SetupError: the file cannot be read, or lacks a column that is needed.
-        NotFound: there is no such model.
-    """
-    writer = Writer(engine, settings)
-    writer.model(project_id, model_name)
-    writer.start()
-    totals: dict[str, Any] = dict.fromkeys(("accepted", "duplicates", "revised", "pending", "rejected_count"), 0)
-    totals["rejected"] = []
-    mapped: Mapped | None = None
-    offset = 0
-    try:
-        for table, done, total in read_tables(path, file_format):
-            mapped = map_columns(table.schema, kind)
-            for start in range(0, table.num_rows, BATCH_ROWS):
-                part = table.slice(start, BATCH_ROWS)
-                model, times = writer.model(project_id, model_name)
-                draft = draft_of(part, mapped, model, kind, history)
-                check: Any = validate_predictions if kind == "predictions" else validate_outcomes
-                batch: PredictionBatch | OutcomeBatch = check(draft, model, times)
-                answer = writer.submit(model, batch).result()
-                for name in ("accepted", "duplicates", "revised", "pending"):
-                    totals[name] += getattr(answer, name)
-                totals["rejected_count"] += len(answer.rejected)
-                room = 100 - len(totals["rejected"])
-                for one in answer.rejected[:room]:
-                    totals["rejected"].append(one.shown() | {"index": one.index + offset})
-                offset += part.num_rows
-            progress(done, total)
-    finally:
-        writer.stop()
-    totals["columns"] = {} if mapped is None else mapped.columns
-    totals["unused_columns"] = [] if mapped is None else mapped.unused
-    return totals
-
-
-def reference_draft(path: Path, file_format: str, model: Model) -> Draft:
-    """A whole file as one draft of reference rows, which may carry `actual`.
-
-    Raises:
-        SetupError: the file cannot be read.
-    """
-    tables = [table for table, _, _ in read_tables(path, file_format)]
-    table = pa.concat_tables(tables, promote_options="permissive")
-    return draft_of(table, map_columns(table.schema, "reference"), model, "reference", history=False)
-
-
-def read_tables(path: Path, file_format: str) -> Iterator[tuple[pa.Table, int, int]]:
-    """(rows, how much is done, of how much) of a file, in pieces of bounded size.
-
-    Raises:
-        SetupError: no such file, an unknown format, or unreadable content.
-    """
-    if not path.is_file():
-        raise SetupError(f"{path}: no such file")
-    if file_format == "auto":
-        file_format = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}.get(path.suffix.lower(), "")
-    if file_format not in ("csv", "parquet"):
-        raise SetupError(f"{path}: say what it is with --format csv or --format parquet")
-    try:
-        if file_format == "parquet":
-            file = pa.parquet.ParquetFile(path)
-            done = 0
-            for batch in file.iter_batches(batch_size=5 * BATCH_ROWS):
-                done += batch.num_rows
-                yield pa.Table.from_batches([batch]), done, file.metadata.num_rows
-        else:
-            yield from _read_csv(path)
-    except (pa.ArrowException, OSError) as error:
-        raise SetupError(f"{path}: cannot be read as {file_format}: {str(error).splitlines()[0]}") from None
-
-
-def _read_csv(path: Path) -> Iterator[tuple[pa.Table, int, int]]:
-    size = path.stat().st_size
-    # Types are inferred from the first block, so it is a large one; ids stay texts, or "007" becomes 7.
-    texts = {name: pa.string() for name in (*_TEXTS, *_TIMES)}
-    reader = pa.csv.open_csv(
-        path,
-        read_options=pa.csv.ReadOptions(block_size=8 << 20),
-        convert_options=pa.csv.ConvertOptions(
-            column_types=texts, strings_can_be_null=True, quoted_strings_can_be_null=False
-        ),
-    )
-    done = 0
-    for batch in reader:
-        done += batch.nbytes
-        yield pa.Table.from_batches([batch]), min(done, size), size
 
 
 def map_columns(schema: pa.Schema, kind: str) -> Mapped:

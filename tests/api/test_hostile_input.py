@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 
 from monitor import clock, jobs
 from monitor.app import create_app
-from monitor.ingest.files import import_file
+from monitor.ingest.load import import_file
 from monitor.ingest.writer import Writer
 from monitor.settings import Settings
 from monitor.stats.measure import METRICS

@@ -74,6 +74,24 @@ def test_a_mistake_is_one_line_and_exit_code_2(keepwatch: Run, arguments: tuple[
     assert err.count("\n") == 1 and words in err and err.startswith("keepwatch: ")
 
 
+def test_an_import_says_what_became_what(keepwatch: Run, environment: Path) -> None:
+    keepwatch("migrate")
+    put_model()
+    path = environment / "frame.csv"
+    stamp = clock.render(clock.now() - clock.HOUR)[:19]
+    path.write_text(f"datetime,age,prediction,target,Unnamed: 0\n{stamp},31,0.75,1,0\n{stamp},44,0.25,0,1\n")
+    code, out, err = keepwatch("import", str(path), "--model", "m", "--kind", "predictions")
+    assert (code, err) == (0, "")
+    for line in ("format: evidently", "accepted: 2", "column prediction: score", "column age: feature age"):
+        assert line in out.splitlines()
+    assert "column target: not used" in out and "note: times without an offset" in out
+    code, out, _ = keepwatch("import", str(path), "--model", "m", "--kind", "outcomes", "--json")
+    result = json.loads(out)
+    assert (result["accepted"], result["pending"], result["columns"]["target"]) == (2, 0, "actual")
+    code, _, err = keepwatch("import", str(path), "--model", "m", "--kind", "outcomes", "--timezone", "Mars/Olympus")
+    assert code == 2 and "--timezone" in err and err.count("\n") == 1
+
+
 def test_an_unforeseen_error_is_one_line_too(keepwatch: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "load", lambda: 1 / 0)
     monkeypatch.setattr(settings.load, "cache_clear", lambda: None, raising=False)

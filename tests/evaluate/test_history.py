@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 from monitor import clock, jobs
 from monitor.evaluate.series import Query, summary
-from monitor.ingest.files import import_file
+from monitor.ingest.load import import_file
 from monitor.settings import Settings
 from monitor.store.catalog import get_model, put_model
 from monitor.store.session import reading, writing

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 
 from monitor import clock
 from monitor.errors import SetupError
-from monitor.ingest.files import import_file
+from monitor.ingest.load import import_file
 from monitor.ingest.references import reference_from_file, reference_from_json
 from monitor.ingest.writer import Writer
 from monitor.settings import Settings
@@ -119,6 +119,6 @@ def test_a_reference_is_read_from_json_and_from_a_file_alike(
     body = b'{"rows": [{"features": {"x": 1.5}, "prediction": 1, "score": 0.9, "actual": 1}]}'
     path = tmp_path / "reference.csv"
     path.write_text("x,prediction,score,actual\n1.5,1,0.9,1\n")
-    one, other = reference_from_json(body, model, NOW), reference_from_file(path, "auto", model, NOW)
+    one, other = reference_from_json(body, model, NOW), reference_from_file(path, "auto", model, NOW)[0]
     for name in ("f:x", "prediction", "score", "actual", "filled"):
         assert one.batch[name].to_pylist() == other.batch[name].to_pylist()
