@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from monitor.clock import DAY, HOUR, SECOND
 from monitor.evaluate import rows as rows_of
 from monitor.evaluate import windows
-from monitor.evaluate.deltas import columns_for, held_for, profile_batch
+from monitor.evaluate.deltas import columns_for, held_for, profile_together
 from monitor.evaluate.loaded import Reference, binning_numbered, reference_for, with_schema
 from monitor.stats.binning import Binning
 from monitor.stats.profile import Profile, merge
@@ -198,11 +198,8 @@ class Shelf:
 
     def _recount(self, binning: Binning, from_at: int, to_at: int) -> Iterator[Profile]:
         for batch, held in self.batches(from_at, to_at, columns_for(self.model, binning, with_id=True)):
-            for delta in profile_batch(self.model, binning, batch, held).values():
-                profile = delta.profile
-                if not self.want.segments:
-                    profile = Profile(binning, profile.vector)
-                yield profile
+            profile = profile_together(self.model, binning, batch, held)
+            yield profile if self.want.segments else Profile(binning, profile.vector)
 
     def batches(
         self, from_at: int, to_at: int, columns: list[str] | None

@@ -132,6 +132,15 @@ def profile_batch(model: Model, binning: Binning, batch: pa.RecordBatch, held: S
     return deltas
 
 
+def profile_together(
+    model: Model, binning: Binning, batch: pa.RecordBatch, held: Sequence[Held | None] | None
+) -> Profile:
+    """The profile of a fitted batch in one piece: the sum of `profile_batch`, without going by hours."""
+    rows = rows_of.to_rows(batch, model.task, model.features or {}, segment_names(binning), held)
+    profile = profile_inputs(binning, rows)
+    return profile if held is None else _add_outcomes(binning, rows, profile)
+
+
 def _add_outcomes(binning: Binning, rows: Rows, profile: Profile) -> Profile:
     labelled = rows.labelled()
     if not labelled.any():
