@@ -35,7 +35,6 @@ from monitor.ingest.validate import validate_outcomes, validate_predictions
 from monitor.ingest.writer import Writer
 from monitor.settings import Settings
 from monitor.store import alerts, catalog
-from monitor.store.catalog import Model
 from monitor.store.migrate import upgrade
 from monitor.store.session import make_engine, reading, writing
 
