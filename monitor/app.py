@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import Protocol
 
 from fastapi import APIRouter, FastAPI
 from sqlalchemy.engine import Engine
@@ -26,6 +25,8 @@ from monitor.api import (
 )
 from monitor.api.auth import KeyRing
 from monitor.api.gate import Gate
+from monitor.ingest.singles import Singles
+from monitor.ingest.writer import Writer
 from monitor.settings import Settings
 from monitor.telemetry import own_version
 
@@ -44,16 +45,8 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 
 
-class WriterLike(Protocol):
-    """What the ingest routes hand their rows to."""
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-
 def create_app(
-    settings: Settings, engine: Engine, writer: WriterLike | None = None, *, hosts: Iterable[str] = ()
+    settings: Settings, engine: Engine, writer: Writer | None = None, *, hosts: Iterable[str] = ()
 ) -> FastAPI:
     """The application.
 
@@ -64,16 +57,19 @@ def create_app(
         hosts: names under which people may reach it, beside localhost, addresses and the one of the public URL.
     """
     ring = KeyRing(engine)
+    singles = None if writer is None else Singles(writer)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if writer is not None:
+        if writer is not None and singles is not None:
             writer.start()
+            singles.start()
         try:
             yield
         finally:
             app.state.draining = True
-            if writer is not None:
+            if writer is not None and singles is not None:
+                await run_in_threadpool(singles.stop)
                 await run_in_threadpool(writer.stop)
             with suppress(SQLAlchemyError):
                 await run_in_threadpool(ring.flush)
@@ -88,7 +84,8 @@ def create_app(
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
     state = app.state
-    state.settings, state.engine, state.writer, state.ring = settings, engine, writer, ring
+    state.settings, state.engine, state.ring = settings, engine, ring
+    state.writer, state.singles = writer, singles
     state.readiness, state.draining = health.Readiness(engine), False
     problems.install(app, error_page)
     for router in ROUTERS:

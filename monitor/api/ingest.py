@@ -14,8 +14,9 @@ from starlette.responses import Response
 from monitor import telemetry
 from monitor.api import problems
 from monitor.errors import Invalid
-from monitor.ingest.decode import check_content_type, decode_outcomes, decode_predictions
+from monitor.ingest.decode import check_content_type, decode_outcomes, decode_predictions, holds_one_row
 from monitor.ingest.draft import Draft
+from monitor.ingest.singles import MAX_BYTES, Singles
 from monitor.ingest.validate import OutcomeBatch, PredictionBatch, Times, validate_outcomes, validate_predictions
 from monitor.ingest.write import Answer
 from monitor.ingest.writer import Writer
@@ -55,7 +56,14 @@ def _documented(kind: str) -> dict[str, object]:
 @router.post("/v1/models/{model}/predictions", openapi_extra=_documented("predictions"), summary="Log predictions")
 async def post_predictions(model: str, request: Request) -> Response:
     """Answers 200 with the counts once the rows are committed and synced."""
-    return await _ingest(request, model, "predictions", decode_predictions, validate_predictions)
+    check_content_type(request.headers.get("content-type"), request.headers.get("content-encoding"))
+    body = await request.body()
+    if len(body) > MAX_BYTES or not holds_one_row(body):
+        return await _ingest(request, model, "predictions", decode_predictions, validate_predictions)
+    singles: Singles = request.app.state.singles
+    answer = await asyncio.wrap_future(singles.submit(request.scope["principal"].project_id, model, body))
+    telemetry.count_ingested(model, "predictions", answer)
+    return _respond(answer)
 
 
 @router.post("/v1/models/{model}/outcomes", openapi_extra=_documented("outcomes"), summary="Log outcomes")

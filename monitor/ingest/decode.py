@@ -7,6 +7,7 @@ through it row by row, so that one bad row is rejected with its reason and the o
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -62,6 +63,28 @@ def decode_predictions(body: bytes, model: Model, *, with_actual: bool = False, 
     return _slow(_loose_rows(body, shape, max_rows), model, with_actual)
 
 
+def holds_one_row(body: bytes) -> bool:
+    """Whether a predictions body looks like one row; `decode_singles` finds out."""
+    return _FIRST_KEY.match(body) is None
+
+
+def decode_singles(bodies: Sequence[bytes], model: Model) -> tuple[Draft, list[int]]:
+    """The rows of bodies that hold one row each, `index` being the place of the body; and the places of those that
+    `decode_predictions` has to look at, because they do not fit the schema, or there is none yet."""
+    structs = None if model.features is None else typed(tuple(model.features.items()), False)
+    rows: list[Any] = []
+    places: list[int] = []
+    for place, body in enumerate(bodies if structs is not None else ()):
+        with suppress(msgspec.MsgspecError, RecursionError):
+            rows.append(structs.row.decode(body))  # type: ignore[union-attr]
+            places.append(place)
+    if structs is not None and rows:
+        with suppress(pa.ArrowException, OverflowError):
+            draft = _typed_rows(rows, structs, model, places, len(bodies))
+            return draft, sorted(set(range(len(bodies))).difference(places))
+    return Draft({}, np.zeros(0, np.int64), len(bodies), []), list(range(len(bodies)))
+
+
 def _shape(body: bytes) -> str:
     """`rows`, `columns` or `row`."""
     match = _FIRST_KEY.match(body)
@@ -89,12 +112,16 @@ def _fast(body: bytes, shape: str, structs: Typed, model: Model, max_rows: int) 
         return draft
     rows = structs.rows.decode(body).rows if shape == "rows" else [structs.row.decode(body)]
     _check_count(len(rows), max_rows)
+    return _typed_rows(rows, structs, model, range(len(rows)), len(rows))
+
+
+def _typed_rows(rows: list[Any], structs: Typed, model: Model, places: Sequence[int], total: int) -> Draft:
     given = [row.features for row in rows]
     if None in given:
         absent = structs.row.decode(b'{"features":{}}').features
         given = [absent if features is None else features for features in given]
     values = dict(zip(structs.names, assemble.transposed(given, len(structs.names)), strict=True))
-    return assemble.from_rows(rows, values, None, model, np.arange(len(rows)), len(rows), [])
+    return assemble.from_rows(rows, values, None, model, np.array(places, np.int64), total, [])
 
 
 def _check_count(rows: int, max_rows: int) -> None:

@@ -35,6 +35,7 @@ class Answer:
     pending: int = 0
     rejected: list[Rejection] = field(default_factory=list)
     ids: list[str] | None = None
+    duplicate_places: set[int] = field(default_factory=set)  # in the request, of predictions
 
     def shown(self) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -210,10 +211,12 @@ def _count_fates(
         answer, request = answers[number], requests[number]
         if fate == "new":
             answer.accepted += 1
-        elif fate == "duplicate":
+            continue
+        place = int(request.index[at - int(first[number])])
+        if fate == "duplicate":
             answer.duplicates += 1
+            answer.duplicate_places.add(place)
         else:
-            place = int(request.index[at - int(first[number])])
             row_id = batch.column("id")[at].as_py()
             answer.rejected.append(Rejection(place, row_id, "conflict", _CONFLICT, as_json(_body(batch, at))))
 
