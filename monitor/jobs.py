@@ -17,7 +17,7 @@ from monitor.leadership import Leadership
 from monitor.reports import run_pending_reports
 from monitor.settings import Settings
 from monitor.stats.verdict import Verdict
-from monitor.store import catalog, retention, sessions
+from monitor.store import catalog, compaction, retention, sessions
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
 
@@ -128,6 +128,15 @@ class Jobs:
     def sweep(self) -> None:
         """Remove what is older than the retention."""
         self._alone("sweep", lambda: sweep(self._engine, self._settings, clock.now()))
+
+    def compact(self) -> None:
+        """Merge the small blocks of rows that came one by one."""
+        self._alone("compact", self._compact)
+
+    def _compact(self) -> None:
+        for model_id, _ in self._models():
+            while not self.stopping and compaction.compact(self._engine, model_id):
+                pass
 
     def _alone(self, job: str, work: Callable[[], object], *, shared: bool = False) -> None:
         """Run a job that concerns all models: by the leader, or by everybody when its rows are claimed one by one."""

@@ -23,6 +23,7 @@ from monitor.store.session import check_durability, make_engine
 DELIVER_SECONDS = 0.2
 REFRESH_SECONDS = REFRESH / clock.SECOND
 REPORT_SECONDS = 1.0
+COMPACT_SECONDS = 60.0
 SWEEP_SECONDS = 600.0
 FIRST_SWEEP = 60 * clock.SECOND
 PARENT_SECONDS = 0.5
@@ -87,6 +88,7 @@ def schedule(jobs: Jobs, settings: Settings) -> BackgroundScheduler:
     scheduler.add_job(jobs.deliver, "interval", seconds=DELIVER_SECONDS, id="deliver", next_run_time=soon)
     scheduler.add_job(jobs.report, "interval", seconds=REPORT_SECONDS, id="report", next_run_time=soon)
     scheduler.add_job(jobs.refresh, "interval", seconds=REFRESH_SECONDS, id="refresh", next_run_time=soon)
+    scheduler.add_job(jobs.compact, "interval", seconds=COMPACT_SECONDS, id="compact", next_run_time=soon)
     first = soon + timedelta(microseconds=FIRST_SWEEP)
     scheduler.add_job(jobs.sweep, "interval", seconds=SWEEP_SECONDS, id="sweep", next_run_time=first)
     return scheduler

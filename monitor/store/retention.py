@@ -45,14 +45,15 @@ def expire_blocks(engine: Engine, model_id: int, before: int) -> int:
     removed = 0
     for row in expired:
         with writing(engine) as connection:
-            removed += _remove_block(connection, model_id, row.first_row)
+            removed += _remove_block(connection, model_id, row.first_row, before)
     return removed
 
 
-def _remove_block(connection: Connection, model_id: int, first_row: int) -> int:
+def _remove_block(connection: Connection, model_id: int, first_row: int, before: int) -> int:
     block, index = t.block, t.prediction_key
     mark = profiles.lock_watermark(connection, model_id)
-    place = (block.c.model_id == model_id, block.c.first_row == first_row)
+    # A younger one stands there when small blocks have just been merged.
+    place = (block.c.model_id == model_id, block.c.first_row == first_row, block.c.max_timestamp < before)
     row = connection.execute(sa.select(block.c.rows, block.c.payload).where(*place)).one_or_none()
     if mark is None or row is None or first_row + row.rows > mark.next_row:
         return 0  # removed by another, or to be counted again: a new binning has just set the watermark back

@@ -132,6 +132,7 @@ log_position = _table(
     sa.Column("next_outcome", Int, nullable=False),
     sa.Column("known_at", Int),  # the latest known_at received: "now" of a model whose clock is its events
     sa.Column("expired_before", Int),  # rows older than that were removed, and their ids forgotten
+    sa.Column("compacted_row", Int, nullable=False, server_default="0"),  # small blocks below it have been merged
 )
 
 # Predictions as compressed Arrow, in arrival order. Rows are numbered per model: row r of a block has number

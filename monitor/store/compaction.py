@@ -1,0 +1,137 @@
+"""Small blocks are merged into large ones.
+
+Rows that come one by one are committed a few at a time. Such a block is mostly schema: forty columns take more bytes to
+describe than five rows to hold. Once enough of them lie side by side they become one block with the same rows under the
+same numbers; the index names rows, not blocks, and so need not change.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from monitor import columns
+from monitor.clock import DAY
+from monitor.store import blocks, profiles
+from monitor.store.session import reading, writing
+from monitor.store.tables import block, log_position
+
+SMALL = 500  # rows: larger blocks stay as they are
+FULL = 2048  # rows of small ones that are enough for a block
+LOOKED_AT = 4096  # blocks at a time
+MOST_BYTES = 8 * 1024 * 1024  # of payloads that become one block
+
+
+class _Found(Protocol):
+    first_row: int
+    rows: int
+    min_timestamp: int
+    max_timestamp: int
+    size: int
+
+
+@dataclass
+class _Run:
+    """Blocks that lie side by side, of one day, so that none outlives its time for a neighbour's sake."""
+
+    day: int
+    end: int  # the row after its last one
+    firsts: list[int] = field(default_factory=list)
+    size: int = 0
+    largest: int = 0  # rows of its largest block
+
+    @property
+    def rows(self) -> int:
+        return self.end - self.firsts[0]
+
+    def takes(self, one: _Found) -> bool:
+        near = one.first_row == self.end and one.min_timestamp // DAY == one.max_timestamp // DAY == self.day
+        room = self.rows < FULL and self.size + one.size <= MOST_BYTES
+        return near and room and one.rows < SMALL and self.largest < SMALL
+
+
+def compact(engine: Engine, model_id: int) -> int:
+    """Merge small blocks that lie side by side; returns how many blocks fewer there are.
+
+    At most `LOOKED_AT` blocks are looked at: call it again until it returns 0. The newest blocks are left alone until
+    they are enough rows for a full one, or a new day has begun.
+    """
+    query = (
+        sa.select(
+            block.c.first_row,
+            block.c.rows,
+            block.c.min_timestamp,
+            block.c.max_timestamp,
+            sa.func.length(block.c.payload).label("size"),
+        )
+        .join(log_position, log_position.c.model_id == block.c.model_id)
+        .where(block.c.model_id == model_id, block.c.first_row >= log_position.c.compacted_row)
+        .order_by(block.c.first_row)
+        .limit(LOOKED_AT)
+    )
+    with reading(engine) as connection:
+        runs = _runs(connection.execute(query).all())
+    if runs and runs[-1].rows < FULL and runs[-1].largest < SMALL:
+        runs.pop()  # it may still grow
+    fewer = 0
+    for run in runs:
+        if len(run.firsts) > 1:
+            with writing(engine) as connection:
+                fewer += _merge(connection, model_id, run)
+    if runs:
+        with writing(engine) as connection:
+            connection.execute(
+                sa.update(log_position).where(log_position.c.model_id == model_id).values(compacted_row=runs[-1].end)
+            )
+    return fewer
+
+
+def _runs(blocks: Iterable[_Found]) -> list[_Run]:
+    runs: list[_Run] = []
+    for one in blocks:
+        if not runs or not runs[-1].takes(one):
+            runs.append(_Run(one.min_timestamp // DAY, one.first_row))
+        run = runs[-1]
+        run.firsts.append(one.first_row)
+        run.end = one.first_row + one.rows
+        run.size += one.size
+        run.largest = max(run.largest, one.rows)
+    return runs
+
+
+def _merge(connection: Connection, model_id: int, run: _Run) -> int:
+    """Put the blocks of a run together, as far as their columns have the same types; how many blocks fewer."""
+    blocks.lock_log(connection, model_id)  # nobody rewrites or removes a block between our look and our change
+    if profiles.lock_watermark(connection, model_id) is None:
+        return 0
+    here = sa.and_(block.c.model_id == model_id, block.c.first_row.in_(run.firsts))
+    query = sa.select(block.c.first_row, block.c.project_id, block.c.arrived_at, block.c.payload).where(here)
+    found = connection.execute(query.order_by(block.c.first_row)).all()
+    batches = {one.first_row: blocks.decode(one.payload) for one in found}
+    fewer = 0
+    for firsts in _alike(batches):
+        if len(firsts) > 1:
+            merged = columns.concatenate([batches[first] for first in firsts])
+            connection.execute(sa.delete(block).where(block.c.model_id == model_id, block.c.first_row.in_(firsts)))
+            blocks.add_block(connection, found[0].project_id, model_id, firsts[0], merged, found[-1].arrived_at)
+            fewer += len(firsts) - 1
+    return fewer
+
+
+def _alike(batches: dict[int, pa.RecordBatch]) -> list[list[int]]:
+    """Neighbours in which no column has two types: only these are the same rows when they are one batch."""
+    groups: list[list[int]] = []
+    types: dict[str, pa.DataType] = {}
+    end = -1
+    for first, batch in batches.items():
+        own = dict(zip(batch.schema.names, batch.schema.types, strict=True))
+        if first != end or any(types.get(name, kind) != kind for name, kind in own.items()):
+            groups.append([])
+            types = {}
+        groups[-1].append(first)
+        types |= own
+        end = first + batch.num_rows
+    return groups
