@@ -64,6 +64,12 @@ class Links:
     def alert_action(self, alert: str, action: str) -> str:
         return f"{self.alert(alert)}/{action}"
 
+    def silences(self, **query: str | None) -> str:
+        return f"{self.root}/silences" + _query(**query)
+
+    def silence_end(self, silence: str) -> str:
+        return f"{self.silences()}/{_name(silence)}/end"
+
     def channels(self) -> str:
         return f"{self.root}/channels"
 

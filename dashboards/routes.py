@@ -18,13 +18,17 @@ from dashboards.pages import features as features_page
 from dashboards.pages import model as model_page
 from dashboards.pages import models as models_page
 from dashboards.pages import report as report_page
+from dashboards.pages import silences as silences_page
 from dashboards.render import page
 from dashboards.visit import Form, Page, PageRoute, Visit
 from monitor import clock
-from monitor.alerts import transition
+from monitor.alerts import notify, transition
+from monitor.alerts.rules import read_comment, read_silence
 from monitor.store.alerts import STATES
+from monitor.store.body import Reader
 from monitor.store.catalog import get_model, model_now
 from monitor.store.session import reading, writing
+from monitor.store.silences import add_silence
 
 __all__ = ["router"]
 
@@ -114,20 +118,60 @@ def alert(visit: Page, alert: str) -> Response:
 
 
 @router.post("/alerts/{alert}/acknowledge")
-def acknowledge(visit: Page, alert: str) -> Response:
-    return _change(visit, alert, transition.acknowledge)
+def acknowledge(visit: Page, alert: str, fields: Form) -> Response:
+    return _change(visit, alert, transition.acknowledge, fields)
 
 
 @router.post("/alerts/{alert}/resolve")
-def resolve(visit: Page, alert: str) -> Response:
-    return _change(visit, alert, transition.resolve)
+def resolve(visit: Page, alert: str, fields: Form) -> Response:
+    return _change(visit, alert, transition.resolve, fields)
 
 
-def _change(visit: Visit, alert: str, change: alerts.Change) -> Response:
-    who, public_url = visit.ctx.principal, visit.ctx.settings.public_url
+@router.post("/alerts/{alert}/comment")
+def comment(visit: Page, alert: str, fields: Form) -> Response:
+    who, said = visit.ctx.principal, _said(fields)
     with writing(visit.ctx.engine) as connection:
-        change(connection, who.project_id, alert, who.name, clock.now(), public_url)
+        transition.comment(connection, who.project_id, alert, who.name, clock.now(), said)
     return RedirectResponse(visit.links.alert(alert), 303)
+
+
+def _change(visit: Visit, alert: str, change: alerts.Change, fields: dict[str, str]) -> Response:
+    who, public_url, said = visit.ctx.principal, visit.ctx.settings.public_url, _said(fields)
+    with writing(visit.ctx.engine) as connection:
+        change(connection, who.project_id, alert, who.name, clock.now(), public_url, said)
+    return RedirectResponse(visit.links.alert(alert), 303)
+
+
+def _said(fields: dict[str, str]) -> str:
+    reader = Reader({"comment": fields.get("comment")})
+    said = read_comment(reader)
+    reader.finish()
+    return said
+
+
+@router.get("/silences")
+def silences(visit: Page, model: Short = None, family: Short = None) -> Response:
+    now = clock.now()
+    with reading(visit.ctx.engine) as connection:
+        found = silences_page.load(connection, visit.project_id, now, model, family)
+        frame = visit.frame(connection, "silences")
+    return page("silences.html", frame, page=found)
+
+
+@router.post("/silences")
+def make_silence(visit: Page, fields: Form) -> Response:
+    now, who = clock.now(), visit.ctx.principal
+    made = read_silence(silences_page.body_of(fields, now), who.project_id, now, who.name)
+    with writing(visit.ctx.engine) as connection:
+        add_silence(connection, made)
+    return RedirectResponse(visit.links.silences(), 303)
+
+
+@router.post("/silences/{silence}/end")
+def end_silence(visit: Page, silence: str) -> Response:
+    with writing(visit.ctx.engine) as connection:
+        notify.end_silence(connection, visit.project_id, silence, clock.now())
+    return RedirectResponse(visit.links.silences(), 303)
 
 
 @router.get("/channels")

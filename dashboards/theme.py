@@ -53,6 +53,16 @@ DELIVERY = {
     "pending": State("Waiting", "clock", "info"),
     "dead": State("Given up", "octagon", "bad"),
 }
+NOTIFICATION = {
+    "sent": State("Sent", "check", "good"),
+    "held": State("Held back", "clock", "info"),
+    "dropped": State("Not sent", "empty", "quiet"),
+}
+SILENCE = {
+    "active": State("Active", "bell", "info"),
+    "pending": State("To come", "clock", "quiet"),
+    "expired": State("Over", "empty", "quiet"),
+}
 REPORT = {
     "pending": State("Waiting", "clock", "info"),
     "running": State("Running", "clock", "info"),

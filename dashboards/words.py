@@ -138,6 +138,10 @@ EVENTS = {
     "alert.updated": "Alert updated",
     "alert.acknowledged": "Acknowledged",
     "alert.resolved": "Resolved",
+    "alert.reopened": "Opened again",
+    "alert.escalated": "Escalated",
+    "alert.comment": "Comment",
+    "alert.digest": "Digest",
     "channel.test": "Test",
     "channel.disabled": "Channel switched off",
 }

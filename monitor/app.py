@@ -21,7 +21,9 @@ from monitor.api import (
     problems,
     references,
     reports,
+    routing,
     series,
+    silences,
 )
 from monitor.api.auth import KeyRing
 from monitor.api.gate import Gate
@@ -38,6 +40,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     predictions.router,
     alerts.router,
     channels.router,
+    silences.router,
+    routing.router,
     references.router,
     series.router,
     reports.router,

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor import clock, log, telemetry
-from monitor.alerts import deliver, refresh, transition
+from monitor.alerts import deliver, refresh, release, transition
 from monitor.curves import curves
 from monitor.errors import NotFound
 from monitor.evaluate import due, run
@@ -120,6 +120,10 @@ class Jobs:
     def refresh(self) -> None:
         """Tell every Alertmanager again what is open: it forgets what nobody repeats."""
         self._alone("refresh", lambda: refresh.refresh(self._engine, self._settings, clock.now()))
+
+    def release(self) -> None:
+        """Send what was held back and is no longer, digests and reminders."""
+        self._alone("release", lambda: release.release_due(self._engine, self._settings.public_url, clock.now()))
 
     def report(self) -> None:
         """Compute the reports that were asked for."""

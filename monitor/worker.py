@@ -22,6 +22,7 @@ from monitor.store.session import check_durability, make_engine
 
 DELIVER_SECONDS = 0.2
 REFRESH_SECONDS = REFRESH / clock.SECOND
+RELEASE_SECONDS = 1.0
 REPORT_SECONDS = 1.0
 COMPACT_SECONDS = 60.0
 SWEEP_SECONDS = 600.0
@@ -77,15 +78,16 @@ def _work(engine: Engine, settings: Settings, parent_pid: int | None, stop: thre
 
 
 def schedule(jobs: Jobs, settings: Settings) -> BackgroundScheduler:
-    """The timetable. A job never overlaps itself; evaluation, delivery and reports do not wait for each other."""
+    """The timetable. A job never overlaps itself; evaluation, messages and reports do not wait for each other."""
     scheduler = BackgroundScheduler(
         timezone="UTC",
-        executors={"default": ThreadPoolExecutor(4)},
+        executors={"default": ThreadPoolExecutor(5)},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 60},
     )
     soon = clock.to_datetime(clock.now())
     scheduler.add_job(jobs.evaluate, "interval", seconds=settings.tick, id="evaluate", next_run_time=soon)
     scheduler.add_job(jobs.deliver, "interval", seconds=DELIVER_SECONDS, id="deliver", next_run_time=soon)
+    scheduler.add_job(jobs.release, "interval", seconds=RELEASE_SECONDS, id="release", next_run_time=soon)
     scheduler.add_job(jobs.report, "interval", seconds=REPORT_SECONDS, id="report", next_run_time=soon)
     scheduler.add_job(jobs.refresh, "interval", seconds=REFRESH_SECONDS, id="refresh", next_run_time=soon)
     scheduler.add_job(jobs.compact, "interval", seconds=COMPACT_SECONDS, id="compact", next_run_time=soon)

@@ -6,22 +6,26 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
-from dashboards import formats, words
+from dashboards import formats, theme, words
 from dashboards.formats import Zone
 from dashboards.links import Links, stretch
 from dashboards.pages import alerts, charts
 from dashboards.pages import stretch as stretches
 from dashboards.pages.charts import Chart
+from dashboards.theme import State
 from monitor import clock
 from monitor.errors import Invalid
 from monitor.evaluate import series as data
 from monitor.evaluate.loaded import with_schema
 from monitor.evaluate.panel import Signal, Wanted, panel
 from monitor.stats.measure import METRICS
+from monitor.store import notifications
 from monitor.store.alerts import Alert, AlertEvent, get_alert, list_events
 from monitor.store.catalog import Model, get_model, model_now
+from monitor.store.channels import names_of
 
 CAUSES = 6
+TOLD = 50
 _SIGNALS = {"prediction_drift": Signal.PREDICTION, "score_drift": Signal.SCORE}
 BEFORE, AFTER = 60, 30  # windows around the first evidence
 
@@ -39,6 +43,18 @@ class ShownCause:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What became of an event for a channel: sent, held back or not sent, and why."""
+
+    channel: str
+    type: str
+    state: State
+    why: str
+    at: int
+    due_at: int | None
+
+
+@dataclass(frozen=True)
 class AlertPage:
     line: alerts.Line
     model: Model
@@ -49,8 +65,10 @@ class AlertPage:
     causes: Sequence[ShownCause]
     more_causes: int
     events: Sequence[AlertEvent]
+    told: Sequence[Told]
     advice: Sequence[str]
     model_url: str
+    silence_url: str
 
 
 def load(connection: Connection, project_id: int, alert_id: str, wall: int, links: Links) -> AlertPage:
@@ -84,9 +102,28 @@ def load(connection: Connection, project_id: int, alert_id: str, wall: int, link
         causes=shown,
         more_causes=max(0, len(causes) - CAUSES),
         events=list(reversed(list_events(connection, project_id, alert.id))),
+        told=_told(connection, project_id, alert),
         advice=words.advice(alert.family, model.name),
         model_url=links.model(model.name, **query),
+        silence_url=links.silences(model=model.name, family=alert.family),
     )
+
+
+def _told(connection: Connection, project_id: int, alert: Alert) -> list[Told]:
+    """Who was told what, the newest first; at most the last fifty."""
+    found = notifications.of_alert(connection, project_id, alert.id)[-TOLD:]
+    names = names_of(connection, project_id)
+    return [
+        Told(
+            channel=names.get(one.channel_id, "a deleted channel"),
+            type=one.type,
+            state=theme.NOTIFICATION.get(one.state, theme.UNKNOWN),
+            why=": ".join(part for part in (one.reason[:1].upper() + one.reason[1:], one.detail) if part),
+            at=one.changed_at,
+            due_at=one.due_at if one.state == notifications.HELD else None,
+        )
+        for one in reversed(found)
+    ]
 
 
 def around(alert: Alert, model: Model, now: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from monitor.store.alerts import SEVERITIES, STATES, Alert, list_alerts
 from monitor.store.catalog import Model
 
 PAGE = 50
-Change = Callable[[Connection, int, str, str, int, str], Alert]
+Change = Callable[[Connection, int, str, str, int, str, str], Alert]
 
 
 @dataclass(frozen=True)

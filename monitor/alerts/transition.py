@@ -1,10 +1,13 @@
 """From verdicts to alerts: what an alert does next, and the rows that say so.
 
-`decide` is the whole decision, a pure function. `apply`, `acknowledge` and `resolve` write the alert, its event and its
-deliveries in the transaction of the caller: either all of it happened, or nothing.
+`decide` is the whole decision, a pure function. `apply`, `acknowledge`, `resolve` and `comment` write the alert, its
+event and its messages in the transaction of the caller: either all of it happened, or nothing.
+
+Nothing here wavers: the detector opens at its threshold and resolves only when every cause has been back for several
+windows in a row (`stats/incident`), severity never falls while an alert is open, and an alert that fires again within
+the project's cool-down is the same alert, opened again.
 """
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -15,25 +18,29 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from monitor.alerts.matchers import matches
-from monitor.alerts.payload import alert_json, event_body
+from monitor import clock
+from monitor.alerts.mute import Why
+from monitor.alerts.notify import announce
 from monitor.errors import Conflict
 from monitor.stats.verdict import Cause, Verdict
-from monitor.store import alerts, catalog, channels, outbox
+from monitor.store import alerts, catalog, notifications, routing
 from monitor.store import tables as t
 from monitor.store.alerts import SEVERITIES, Alert, AlertEvent
+from monitor.store.model_config import ModelConfig
 
 MAX_CAUSES = 20
 MAX_CAUSE_BYTES = 11_000  # of all causes as JSON, so that a webhook's body stays below its bound
 MAX_TEXT = 600  # characters of the alert's sentence
 MAX_CAUSE_TEXT = 300
 ACTOR = "keepwatch"
+COOL_WINDOWS = 3  # a cool-down is at least this many windows of the model
 
 
 class Reason(StrEnum):
     """Why an alert changes, or why it does not."""
 
     OPENED = "opened"
+    REOPENED = "opened again"
     SEVERITY_ROSE = "severity rose"
     NEW_CAUSE_LEADS = "a new cause leads"
     JOINED = "joined without a message"
@@ -44,6 +51,7 @@ class Reason(StrEnum):
 
 MESSAGES = {
     Reason.OPENED: "alert.firing",
+    Reason.REOPENED: "alert.reopened",
     Reason.SEVERITY_ROSE: "alert.updated",
     Reason.NEW_CAUSE_LEADS: "alert.updated",
     Reason.RESOLVED: "alert.resolved",
@@ -51,7 +59,7 @@ MESSAGES = {
 
 
 def decide(current: Alert | None, verdict: Verdict) -> Reason:
-    """What a verdict does to the open alert of its family (None: there is none).
+    """What a verdict does to the alert of its family: the open one, else one resolved within the cool-down, else None.
 
     An alarm without an open alert opens one, also when the detector calls it an update: somebody resolved the alert by
     hand, and the evidence has come together again since.
@@ -60,9 +68,11 @@ def decide(current: Alert | None, verdict: Verdict) -> Reason:
         case "none":
             return Reason.UNCHANGED
         case "resolve":
-            return Reason.NOTHING_OPEN if current is None else Reason.RESOLVED
+            return Reason.NOTHING_OPEN if current is None or current.state == "resolved" else Reason.RESOLVED
         case _ if current is None:
             return Reason.OPENED
+        case _ if current.state == "resolved":
+            return Reason.REOPENED
     if SEVERITIES.index(verdict.severity) > SEVERITIES.index(current.severity):
         return Reason.SEVERITY_ROSE
     causes = merge(current.causes, verdict.causes)
@@ -111,32 +121,40 @@ def apply(
     `now` is the model's clock, the time that the alerts and messages carry; `wall` is when the messages are due, where
     that is another clock.
     """
-    reasons = []
+    config: ModelConfig | None = None
+    reasons: list[Reason] = []
+    told: list[tuple[Alert, str]] = []
     for verdict in verdicts:
-        current = None if verdict.action == "none" else alerts.open_alert(connection, model_id, verdict.family)
+        current = None
+        if verdict.action != "none":
+            config = config or _config(connection, model_id)
+            current = _current(connection, project_id, model_id, verdict.family, config, now)
         reason = decide(current, verdict)
         reasons.append(reason)
-        if reason is Reason.OPENED:
-            budget = _budget(connection, model_id)
+        if reason is Reason.OPENED and config is not None:
+            budget = {"false_alarms": config.false_alarms, "per": config.per}
             changed = _opened(project_id, model_id, model_name, verdict, budget, now)
             alerts.insert_alert(connection, changed)
         elif current is not None and reason is Reason.RESOLVED:
             changed = replace(current, state="resolved", resolved_at=now, updated_at=now)
             alerts.update_alert(connection, changed)
-        elif current is not None:
+        elif current is not None and reason is not Reason.NOTHING_OPEN:
             changed = _joined(current, verdict, now)
             alerts.update_alert(connection, changed)
         else:
             continue
         if reason in MESSAGES:
-            announce(connection, changed, MESSAGES[reason], ACTOR, now, public_url, wall)
+            told.append((changed, MESSAGES[reason]))
+        _wake(connection, changed, now if wall is None else wall)
+    for changed, type_ in told:  # once all of them stand: an outage holds back what else the same window says
+        announce(connection, changed, type_, ACTOR, now, public_url, wall)
     return reasons
 
 
 def acknowledge(
-    connection: Connection, project_id: int, alert_id: str, actor: str, wall: int, public_url: str
+    connection: Connection, project_id: int, alert_id: str, actor: str, wall: int, public_url: str, comment: str = ""
 ) -> Alert:
-    """Somebody has seen the alert. Doing it twice changes nothing.
+    """Somebody has seen the alert. Doing it twice changes nothing (another comment is kept).
 
     Raises:
         NotFound: no such alert in this project.
@@ -145,41 +163,73 @@ def acknowledge(
     current = alerts.get_alert(connection, project_id, alert_id, lock=True)
     if current.state == "resolved":
         raise Conflict("this alert is resolved: there is nothing left to acknowledge")
-    if current.state == "acknowledged":
-        return current
     now = _model_now(connection, current, wall)
+    if current.state == "acknowledged":
+        _say(connection, current, actor, now, comment)
+        return current
     changed = replace(current, state="acknowledged", updated_at=now)
     alerts.update_alert(connection, changed)
-    announce(connection, changed, "alert.acknowledged", actor, now, public_url, wall)
+    announce(connection, changed, "alert.acknowledged", actor, now, public_url, wall, comment)
     return changed
 
 
-def resolve(connection: Connection, project_id: int, alert_id: str, actor: str, wall: int, public_url: str) -> Alert:
-    """Somebody closes the alert; new evidence opens a new one. Doing it twice changes nothing.
+def resolve(
+    connection: Connection, project_id: int, alert_id: str, actor: str, wall: int, public_url: str, comment: str = ""
+) -> Alert:
+    """Somebody closes the alert. Doing it twice changes nothing (another comment is kept).
+
+    New evidence opens it again within the cool-down, and a new alert after that.
 
     Raises:
         NotFound: no such alert in this project.
     """
     current = alerts.get_alert(connection, project_id, alert_id, lock=True)
-    if current.state == "resolved":
-        return current
     now = _model_now(connection, current, wall)
+    if current.state == "resolved":
+        _say(connection, current, actor, now, comment)
+        return current
     changed = replace(current, state="resolved", resolved_at=now, updated_at=now)
     alerts.update_alert(connection, changed)
-    announce(connection, changed, "alert.resolved", actor, now, public_url, wall)
+    announce(connection, changed, "alert.resolved", actor, now, public_url, wall, comment)
+    _wake(connection, changed, wall)
     return changed
 
 
-def announce(
-    connection: Connection, alert: Alert, type_: str, actor: str, now: int, public_url: str, wall: int | None = None
-) -> None:
-    """Write the event into the alert's history and a delivery for every channel whose matchers take the alert."""
-    alerts.add_event(connection, alert, AlertEvent(now, type_, actor, alert.text))
-    listening = [c for c in channels.enabled_channels(connection, alert.project_id) if matches(c.match, alert.labels)]
-    if listening:
-        body = event_body(type_, now, alert_json(alert, public_url))
-        for channel in listening:
-            outbox.add(connection, channel, type_, alert.id, body, now if wall is None else wall)
+def comment(connection: Connection, project_id: int, alert_id: str, actor: str, wall: int, text: str) -> None:
+    """Keep what somebody says about the alert in its history. No channel is told.
+
+    Raises:
+        NotFound: no such alert in this project.
+    """
+    current = alerts.get_alert(connection, project_id, alert_id, lock=True)
+    _say(connection, current, actor, _model_now(connection, current, wall), text)
+
+
+def _say(connection: Connection, alert: Alert, actor: str, now: int, text: str) -> None:
+    """A comment; the one that the same person has just made is a retry and kept once."""
+    if not text:
+        return
+    said = [event for event in alerts.list_events(connection, alert.project_id, alert.id) if event.comment is not None]
+    if not said or (said[-1].actor, said[-1].comment) != (actor, text):
+        alerts.add_event(connection, alert, AlertEvent(now, "alert.comment", actor, alert.text, text))
+
+
+def _current(
+    connection: Connection, project_id: int, model_id: int, family: str, config: ModelConfig, now: int
+) -> Alert | None:
+    """The open alert of a family, else the one that was resolved within the cool-down."""
+    current = alerts.open_alert(connection, model_id, family)
+    cooldown = clock.parse_span(routing.get_policy(connection, project_id).cooldown)
+    if current is not None or cooldown == 0:
+        return current
+    since = now - max(cooldown, COOL_WINDOWS * config.window_us)
+    return alerts.resolved_alert(connection, model_id, family, since)
+
+
+def _wake(connection: Connection, alert: Alert, wall: int) -> None:
+    """An alert about traffic holds others back: when it changes, what it held is looked at again."""
+    if alert.family == "volume":
+        notifications.wake(connection, wall, (Why.INHIBITED,), model_id=alert.model_id)
 
 
 def _opened(
@@ -207,9 +257,12 @@ def _opened(
 
 def _joined(current: Alert, verdict: Verdict, now: int) -> Alert:
     causes = merge(current.causes, verdict.causes)
+    severity = max(current.severity, verdict.severity, key=SEVERITIES.index)
     return replace(
         current,
-        severity=max(current.severity, verdict.severity, key=SEVERITIES.index),
+        state="firing" if current.state == "resolved" else current.state,
+        severity=verdict.severity if current.state == "resolved" else severity,
+        resolved_at=None,
         updated_at=now,
         first_evidence_at=min(current.first_evidence_at, verdict.first_evidence_at),
         evidence=_finite(verdict.evidence),
@@ -224,10 +277,9 @@ def _model_now(connection: Connection, alert: Alert, wall: int) -> int:
     return catalog.model_now(connection, catalog.get_model_by_id(connection, alert.model_id), wall)
 
 
-def _budget(connection: Connection, model_id: int) -> dict[str, Any]:
-    config = connection.execute(sa.select(t.model.c.config).where(t.model.c.id == model_id)).scalar_one()
-    budget: dict[str, Any] = json.loads(config)["alert_budget"]
-    return {"false_alarms": budget["false_alarms"], "per": budget["per"]}
+def _config(connection: Connection, model_id: int) -> ModelConfig:
+    text = connection.execute(sa.select(t.model.c.config).where(t.model.c.id == model_id)).scalar_one()
+    return ModelConfig.from_json(text)
 
 
 def _sentence(model: str, family: str, causes: Sequence[dict[str, Any]]) -> str:

@@ -1,5 +1,6 @@
-"""Alerts: listing them, looking at one, acknowledging and resolving by hand."""
+"""Alerts: listing them, looking at one and its history; acknowledging, resolving and commenting by hand."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -7,14 +8,23 @@ from fastapi import APIRouter, Query
 from monitor import clock
 from monitor.alerts import transition
 from monitor.alerts.payload import alert_json
-from monitor.api.deps import Ctx, Cursor, Limit, OptionalJsonObject
+from monitor.alerts.rules import MAX_COMMENT, read_comment
+from monitor.api.deps import Ctx, Cursor, JsonObject, Limit, OptionalJsonObject
 from monitor.api.paging import place, token
-from monitor.store import alerts, catalog
+from monitor.store import alerts, catalog, notifications
 from monitor.store.body import Reader
 from monitor.store.model_config import NAME
+from monitor.store.notifications import Notification
 from monitor.store.session import reading, writing
 
 router = APIRouter(tags=["alerts"])
+
+_COMMENT = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"comment": {"type": ["string", "null"], "maxLength": MAX_COMMENT}},
+}
+_BODY = {"requestBody": {"content": {"application/json": {"schema": _COMMENT}}}}
 
 ModelName = Annotated[str | None, Query(pattern=f"^{NAME.pattern}$")]
 
@@ -47,21 +57,72 @@ def get_alert(ctx: Ctx, id: str) -> dict[str, Any]:  # noqa: A002 - the name in 
     return alert_json(found, ctx.settings.public_url)
 
 
-@router.post("/v1/alerts/{id}/acknowledge")
+@router.get("/v1/alerts/{id}/events")
+def list_events(ctx: Ctx, id: str) -> dict[str, Any]:  # noqa: A002
+    """What happened to an alert and who did it, the oldest first, with what people said."""
+    with reading(ctx.engine) as connection:
+        alerts.get_alert(connection, ctx.principal.project_id, id)
+        found = alerts.list_events(connection, ctx.principal.project_id, id)
+    return {"items": [{**asdict(event), "at": clock.render(event.at)} for event in found]}
+
+
+@router.get("/v1/alerts/{id}/notifications")
+def list_notifications(ctx: Ctx, id: str) -> dict[str, Any]:  # noqa: A002
+    """Which channel was told what, when; and what was not sent, with the reason. The oldest first."""
+    with reading(ctx.engine) as connection:
+        alerts.get_alert(connection, ctx.principal.project_id, id)
+        found = notifications.of_alert(connection, ctx.principal.project_id, id)
+    return {"items": [notification_json(one) for one in found]}
+
+
+def notification_json(one: Notification) -> dict[str, Any]:
+    """What became of an event for a channel: `state` sent, held or dropped, and the `reason` where there is one."""
+    return {
+        "channel_id": one.channel_id,
+        "type": one.type,
+        "state": one.state,
+        "reason": one.reason or None,
+        "detail": one.detail or None,
+        "created_at": clock.render(one.created_at),
+        "changed_at": clock.render(one.changed_at),
+        "due_at": None if one.due_at is None else clock.render(one.due_at),
+        "delivery_id": one.delivery_id,
+    }
+
+
+@router.post("/v1/alerts/{id}/acknowledge", openapi_extra=_BODY)
 def acknowledge(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any]:  # noqa: A002
     """Say that somebody has seen it; 409 when it is resolved already. Twice is as good as once."""
-    Reader(body).finish()
+    said = _comment(body)
     with writing(ctx.engine) as connection:
         who, public_url = ctx.principal, ctx.settings.public_url
-        changed = transition.acknowledge(connection, who.project_id, id, who.name, clock.now(), public_url)
+        changed = transition.acknowledge(connection, who.project_id, id, who.name, clock.now(), public_url, said)
     return alert_json(changed, public_url)
 
 
-@router.post("/v1/alerts/{id}/resolve")
+@router.post("/v1/alerts/{id}/resolve", openapi_extra=_BODY)
 def resolve(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any]:  # noqa: A002
-    """Close it by hand; new evidence opens a new alert. Twice is as good as once."""
-    Reader(body).finish()
+    """Close it by hand; new evidence opens it again, or after the cool-down a new one. Twice is as good as once."""
+    said = _comment(body)
     with writing(ctx.engine) as connection:
         who, public_url = ctx.principal, ctx.settings.public_url
-        changed = transition.resolve(connection, who.project_id, id, who.name, clock.now(), public_url)
+        changed = transition.resolve(connection, who.project_id, id, who.name, clock.now(), public_url, said)
     return alert_json(changed, public_url)
+
+
+@router.post("/v1/alerts/{id}/comments", status_code=201, openapi_extra=_BODY)
+def comment(ctx: Ctx, id: str, body: JsonObject) -> dict[str, Any]:  # noqa: A002
+    """Say something about an alert; it stands in its history, and no channel is told."""
+    said = _comment(body, required=True)
+    with writing(ctx.engine) as connection:
+        who = ctx.principal
+        transition.comment(connection, who.project_id, id, who.name, clock.now(), said)
+        event = alerts.list_events(connection, who.project_id, id)[-1]
+    return {**asdict(event), "at": clock.render(event.at)}
+
+
+def _comment(body: dict[str, Any], *, required: bool = False) -> str:
+    reader = Reader(body)
+    said = read_comment(reader, required=required)
+    reader.finish()
+    return said

@@ -1,7 +1,8 @@
 """Alerts and what happened to them. One alert per model and family is open at a time; a unique index holds that."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -43,12 +44,16 @@ class Alert:
 
 @dataclass(frozen=True)
 class AlertEvent:
-    """One line of an alert's history; `type` is the type of its webhook, `actor` the key's name or "keepwatch"."""
+    """One line of an alert's history; `actor` is the key's name or "keepwatch", `comment` what a person said.
+
+    `type` is the type of its webhook, or alert.reopened, alert.escalated, alert.comment.
+    """
 
     at: int
     type: str
     actor: str
     text: str
+    comment: str | None = None
 
 
 def new_id() -> str:
@@ -73,6 +78,26 @@ def open_alert(connection: Connection, model_id: int, family: str) -> Alert | No
     query = _select().where(t.alert.c.model_id == model_id, t.alert.c.family == family, t.alert.c.state != "resolved")
     row = connection.execute(query.with_for_update(of=t.alert)).one_or_none()
     return None if row is None else _alert(row)
+
+
+def resolved_alert(connection: Connection, model_id: int, family: str, since: int) -> Alert | None:
+    """The alert of that family that was resolved last, not before `since`; locked until the transaction ends."""
+    query = _select().where(t.alert.c.model_id == model_id, t.alert.c.family == family, t.alert.c.resolved_at >= since)
+    query = query.order_by(t.alert.c.resolved_at.desc(), t.alert.c.opened_at.desc(), t.alert.c.id).limit(1)
+    row = connection.execute(query.with_for_update(of=t.alert)).one_or_none()
+    return None if row is None else _alert(row)
+
+
+def lock_idle(connection: Connection, alert_ids: Iterable[str]) -> list[Alert]:
+    """Those of these alerts that no other transaction is at, locked until this one ends."""
+    query = _select().where(t.alert.c.id.in_(sorted(set(alert_ids)))).order_by(t.alert.c.id)
+    return [_alert(row) for row in connection.execute(query.with_for_update(of=t.alert, skip_locked=True))]
+
+
+def open_alerts(connection: Connection, model_id: int, family: str) -> list[Alert]:
+    """The alert of that family that is not resolved, without a lock; none or one."""
+    query = _select().where(t.alert.c.model_id == model_id, t.alert.c.family == family, t.alert.c.state != "resolved")
+    return [_alert(row) for row in connection.execute(query)]
 
 
 def list_alerts(
@@ -109,23 +134,16 @@ def update_alert(connection: Connection, alert: Alert) -> None:
     connection.execute(sa.update(t.alert).where(t.alert.c.id == alert.id).values(**_values(alert)))
 
 
-def add_event(connection: Connection, alert: Alert, event: AlertEvent) -> None:
-    connection.execute(
-        sa.insert(t.alert_event).values(
-            project_id=alert.project_id,
-            alert_id=alert.id,
-            at=event.at,
-            type=event.type,
-            actor=event.actor,
-            text=event.text,
-        )
-    )
+def add_event(connection: Connection, alert: Alert, event: AlertEvent) -> int:
+    """Write a line of the alert's history; returns its number."""
+    values = {"project_id": alert.project_id, "alert_id": alert.id, **asdict(event)}
+    return int(connection.scalar(sa.insert(t.alert_event).values(**values).returning(t.alert_event.c.id)))
 
 
 def list_events(connection: Connection, project_id: int, alert_id: str) -> list[AlertEvent]:
     """The history of an alert, oldest first; empty when the project has no such alert."""
     columns = t.alert_event.c
-    query = sa.select(columns.at, columns.type, columns.actor, columns.text).where(
+    query = sa.select(columns.at, columns.type, columns.actor, columns.text, columns.comment).where(
         columns.project_id == project_id, columns.alert_id == alert_id
     )
     return [AlertEvent(*row) for row in connection.execute(query.order_by(columns.id))]

@@ -105,6 +105,12 @@ def list_channels(
     return channels[:limit], None if last is None else (last.created_at, last.id)
 
 
+def names_of(connection: Connection, project_id: int) -> dict[str, str]:
+    """The names of the project's channels by their id."""
+    query = sa.select(t.channel.c.id, t.channel.c.name).where(t.channel.c.project_id == project_id)
+    return {row.id: row.name for row in connection.execute(query)}
+
+
 def enabled_channels(connection: Connection, project_id: int) -> Sequence[Channel]:
     """The channels of a project that are not switched off, oldest first; without URL and secrets."""
     query = sa.select(t.channel).where(t.channel.c.project_id == project_id, t.channel.c.disabled_at.is_(None))
@@ -175,6 +181,7 @@ def delete_channel(connection: Connection, project_id: int, channel_id: str) -> 
     deliveries = sa.select(t.delivery.c.id).where(t.delivery.c.channel_id == channel_id)
     connection.execute(sa.delete(t.delivery_attempt).where(t.delivery_attempt.c.delivery_id.in_(deliveries)))
     connection.execute(sa.delete(t.delivery).where(t.delivery.c.channel_id == channel_id))
+    connection.execute(sa.delete(t.notification).where(t.notification.c.channel_id == channel_id))
     connection.execute(sa.delete(t.channel).where(t.channel.c.id == channel_id))
 
 

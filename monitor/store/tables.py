@@ -353,6 +353,7 @@ alert_event = _table(
     sa.Column("type", Text, nullable=False),
     sa.Column("actor", Text, nullable=False),
     sa.Column("text", Text, nullable=False),
+    sa.Column("comment", Text),
     sa.Index(None, "alert_id", "id"),
 )
 
@@ -418,6 +419,80 @@ delivery_attempt = _table(
     sa.Column("error", Text),
     sa.Column("response", Text),
     sa.Column("milliseconds", Int, nullable=False),
+)
+
+# ---------------------------------------------------------------- who is told, when, and why not
+
+# What became of an event of an alert for each channel that listens: the database refuses to tell a channel twice.
+notification = _table(
+    "notification",
+    sa.Column("id", Int, primary_key=True, autoincrement=True),
+    _project(),
+    _model(),
+    sa.Column("alert_id", Text, nullable=False),
+    sa.Column("event_id", Int, nullable=False),
+    sa.Column("channel_id", Text, nullable=False),
+    sa.Column("round", Int, nullable=False),  # 0, and for each reminder of the same event one more
+    sa.Column("type", Text, nullable=False),
+    sa.Column("state", Text, nullable=False),  # sent | held | dropped
+    sa.Column("reason", Text, nullable=False),  # why it is held, was held, or was dropped; "" when sent at once
+    sa.Column("detail", Text, nullable=False),  # the same for people: which silence, until when
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("changed_at", Int, nullable=False),
+    sa.Column("due_at", Int),  # held: when to look again; sent: when to remind
+    sa.Column("delivery_id", Text),
+    sa.UniqueConstraint("event_id", "channel_id", "round"),
+    sa.Index(None, "alert_id", "channel_id"),
+    sa.Index(None, "project_id", "changed_at"),
+    sa.Index(
+        "ix_notification_due",
+        "due_at",
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+    ),
+)
+
+silence = _table(
+    "silence",
+    sa.Column("id", Text, primary_key=True),
+    _project(),
+    sa.Column("name", Text),  # of those that a file declares
+    sa.Column("matchers", Text, nullable=False),  # JSON: Alertmanager's matchers
+    sa.Column("starts_at", Int, nullable=False),
+    sa.Column("ends_at", Int, nullable=False),
+    sa.Column("weekly", Text),  # JSON: hours of a week, for maintenance that recurs; null: all the time
+    sa.Column("comment", Text, nullable=False),
+    sa.Column("created_by", Text, nullable=False),
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("updated_at", Int, nullable=False),
+    sa.UniqueConstraint("project_id", "name"),
+    sa.Index(None, "project_id", "ends_at"),
+)
+
+route = _table(
+    "route",
+    sa.Column("id", Text, primary_key=True),
+    _project(),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("match", Text, nullable=False),  # JSON: Alertmanager's matchers
+    sa.Column("channels", Text, nullable=False),  # JSON: names of channels
+    sa.Column("escalate_after", Text),  # spans as they were written
+    sa.Column("repeat", Text),
+    sa.Column("digest", Text),
+    sa.Column("quiet_hours", Text),  # JSON: hours of a week
+    sa.Column("created_at", Int, nullable=False),
+    sa.UniqueConstraint("project_id", "name"),
+)
+
+project_policy = _table(
+    "project_policy",
+    sa.Column("project_id", Int, primary_key=True, autoincrement=False),
+    sa.Column("false_alarms", Real),  # the project's own budget of pages; null: none
+    sa.Column("per", Text),
+    sa.Column("digest", Text, nullable=False),  # how long what exceeds the budget is gathered
+    sa.Column("cooldown", Text, nullable=False),  # an alert that fires again within it is opened again
+    sa.Column("updated_at", Int, nullable=False),
+    sa.Column("updated_by", Text, nullable=False),
 )
 
 # ---------------------------------------------------------------- background work

@@ -11,11 +11,12 @@ import random
 import signal
 import sys
 import time
+from typing import Any
 
 import sqlalchemy as sa
 
 from monitor import clock
-from monitor.alerts import senders
+from monitor.alerts import release, senders
 from monitor.alerts.deliver import LEASE, deliver_due
 from monitor.alerts.senders import Means, Receipt
 from monitor.alerts.transition import apply
@@ -70,12 +71,31 @@ def decide(settings: Settings, now: int, mode: str, _count: int) -> None:
     engine.dispose()
 
 
+def let_go(settings: Settings, now: int, mode: str, count: int) -> None:
+    """Release what was held back; die inside the transaction of a message, after it, or never."""
+    engine = make_engine(settings)
+    add, numbers = outbox.add, itertools.count(1)
+
+    def add_and_die(*arguments: Any) -> str:
+        made = add(*arguments)
+        if next(numbers) == count:
+            die()
+        return made
+
+    if mode == "before":
+        release.outbox.add = add_and_die  # type: ignore[attr-defined]
+    release.release_due(engine, "", now)
+    if mode == "after":
+        die()
+    engine.dispose()
+
+
 def run(settings: Settings, now: int, act: str, mode: str, count: int, kill_after: float | None) -> bool:
     """One process; returns whether it was killed."""
     child = os.fork()
     if child == 0:
         try:
-            {"deliver": deliver, "decide": decide}[act](settings, now, mode, count)
+            {"deliver": deliver, "decide": decide, "release": let_go}[act](settings, now, mode, count)
         finally:
             os._exit(0)
     if kill_after is not None:

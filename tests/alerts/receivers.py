@@ -118,8 +118,10 @@ def flood(handler: Handler, number: int) -> None:
     raise AssertionError(f"{sent} bytes were taken")
 
 
-def make_model(connection: Connection, name: str = "churn", project_id: int = 1, clock: str = "wall") -> catalog.Model:
-    body = {"task": "binary", "clock": clock, "alert_budget": {"false_alarms": 2, "per": "30d"}}
+def make_model(
+    connection: Connection, name: str = "churn", project_id: int = 1, clock: str = "wall", window: str = "1h"
+) -> catalog.Model:
+    body = {"task": "binary", "clock": clock, "window": window, "alert_budget": {"false_alarms": 2, "per": "30d"}}
     return catalog.put_model(connection, project_id, name, body, NOW, "test")[0]
 
 

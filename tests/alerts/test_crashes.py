@@ -11,11 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from monitor import clock
+from monitor.alerts.rules import read_silence
+from monitor.alerts.transition import apply
 from monitor.settings import Settings
 from monitor.store import outbox
 from monitor.store import tables as t
 from monitor.store.session import reading, writing
-from tests.alerts.receivers import Receiver, make_channel, make_model
+from monitor.store.silences import add_silence
+from tests.alerts.receivers import Receiver, make_channel, make_model, verdict
 
 MESSAGES = 24
 ROOT = Path(__file__).parents[2]
@@ -58,6 +61,28 @@ def test_killed_around_the_decision_the_sending_and_the_record_nothing_is_lost_a
     assert set(counts) == ids | {alarm}
     assert len({(headers["webhook-id"], body) for headers, body, _ in one.requests}) == MESSAGES + 1
     assert max(counts.values()) > 1  # killed after sending, it was sent again: at least once, under one id
+
+
+def test_killed_while_a_silence_lets_go_each_alert_is_told_once_under_one_id(
+    settings: Settings, engine: Engine, receiver: Callable[..., Receiver]
+) -> None:
+    one, now = receiver(), clock.now()
+    with writing(engine) as connection:
+        make_channel(connection, one.url)
+        everything = {"matchers": [{"name": "model", "value": ".+", "isRegex": True}]}
+        add_silence(connection, read_silence({**everything, "endsAt": clock.render(now)}, 1, now - 9, "Ada"))
+        for number in range(MESSAGES):
+            model = make_model(connection, f"m{number}")
+            apply(connection, 1, model.id, model.name, [verdict()], now - 5, "")
+        assert connection.scalar(sa.select(sa.func.count()).select_from(t.delivery)) == 0
+    engine.dispose()
+    deaths = [("release", "before", count) for count in (1, 7, MESSAGES)] + [("release", "random", None)] * 4
+    result = _supervise(settings, [*deaths, ("release", "after", None), ("release", "calm", None)])
+    assert result["kills"] >= 4 and result["waiting"] == 0
+    told = [json.loads(body)["data"]["model"] for _, body, _ in one.requests]
+    assert len(one.ids) == len(set(one.ids)) == len(set(told)) == MESSAGES
+    with reading(engine) as connection:
+        assert set(connection.scalars(sa.select(t.notification.c.state))) == {"sent"}
 
 
 def test_a_deliverer_that_records_before_it_sends_would_lose_messages(

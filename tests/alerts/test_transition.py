@@ -14,9 +14,10 @@ from monitor.alerts.payload import MAX_BODY, alert_json
 from monitor.alerts.transition import Reason, acknowledge, apply, decide, merge, resolve
 from monitor.errors import Conflict, NotFound
 from monitor.stats.verdict import Verdict
-from monitor.store import alerts, outbox
+from monitor.store import alerts, outbox, routing
 from monitor.store import tables as t
 from monitor.store.alerts import Alert
+from monitor.store.routing import Policy
 from monitor.store.session import reading, writing
 from tests.alerts.receivers import NOW, cause, make_channel, make_model, verdict
 
@@ -55,6 +56,10 @@ def _open(severity: str = "warning", state: str = "firing", feature: str | None 
         (_open(), verdict("update", "critical", (cause("weather"),)), Reason.SEVERITY_ROSE),
         (_open(), verdict("resolve"), Reason.RESOLVED),
         (_open(state="acknowledged"), verdict("resolve"), Reason.RESOLVED),
+        (_open(state="resolved"), verdict("open"), Reason.REOPENED),
+        (_open(state="resolved"), verdict("update", "critical"), Reason.REOPENED),
+        (_open(state="resolved"), verdict("none"), Reason.UNCHANGED),
+        (_open(state="resolved"), verdict("resolve"), Reason.NOTHING_OPEN),
     ],
 )
 def test_what_a_verdict_does_to_the_open_alert(current: Alert | None, new: Verdict, reason: Reason) -> None:
@@ -148,12 +153,33 @@ def test_families_have_alerts_of_their_own_and_one_each(engine: Engine) -> None:
         alerts.insert_alert(connection, replace(found[0], id=alerts.new_id()))
 
 
-def test_after_a_resolved_alert_a_new_one_opens(engine: Engine) -> None:
+def test_what_fires_again_within_the_cool_down_is_the_same_alert_and_later_a_new_one(engine: Engine) -> None:
     with writing(engine) as connection:
         model = make_model(connection)
-        _apply(connection, model.id, verdict("open"), verdict("resolve"), verdict("open"))
+        channel = make_channel(connection, "https://example.org/")
+        _apply(connection, model.id, verdict("open", "critical"), verdict("resolve"))
+        _apply(connection, model.id, verdict("update"), now=NOW + clock.DAY)
+        again = _only(connection)
+        assert (again.state, again.severity, again.opened_at, again.resolved_at) == ("firing", "warning", NOW, None)
+        _apply(connection, model.id, verdict("resolve"), now=NOW + 2 * clock.DAY)
+        events = [event.type for event in alerts.list_events(connection, 1, again.id)]
+        bodies = _bodies(connection, channel.id)
+        _apply(connection, model.id, verdict("open"), now=NOW + 3 * clock.DAY + 1)
         found, _ = alerts.list_alerts(connection, 1, limit=10)
-    assert sorted(alert.state for alert in found) == ["firing", "resolved"]
+    assert events == ["alert.firing", "alert.resolved", "alert.reopened", "alert.resolved"]
+    assert [body["type"] for body in bodies] == ["alert.firing", "alert.resolved"] * 2
+    assert [alert.state for alert in found] == ["firing", "resolved"] and found[1].id == again.id != found[0].id
+
+
+def test_a_cool_down_is_at_least_three_windows_and_may_be_switched_off(engine: Engine) -> None:
+    with writing(engine) as connection:
+        model = make_model(connection, window="1d")
+        _apply(connection, model.id, verdict("open"), verdict("resolve"))
+        _apply(connection, model.id, verdict("open"), verdict("resolve"), now=NOW + 3 * clock.DAY)
+        assert len(alerts.list_alerts(connection, 1, limit=10)[0]) == 1
+        routing.put_policy(connection, 1, Policy(cooldown="0m"), NOW, "Ada")
+        _apply(connection, model.id, verdict("open"), now=NOW + 3 * clock.DAY)
+        assert len(alerts.list_alerts(connection, 1, limit=10)[0]) == 2
 
 
 def test_a_transaction_that_fails_leaves_neither_alert_nor_message(engine: Engine) -> None:
@@ -262,6 +288,7 @@ def test_a_model_whose_clock_is_its_events_is_resolved_by_that_clock_and_told_no
 def test_pages_of_alerts_hold_each_alert_once(engine: Engine) -> None:
     with writing(engine) as connection:
         model = make_model(connection)
+        routing.put_policy(connection, 1, Policy(cooldown="0m"), NOW, "Ada")
         for hour in (0, 0, 0, 1, 2, 2, 3):  # several at the same instant
             _apply(connection, model.id, verdict("open"), verdict("resolve"), now=NOW + hour)
         seen, after = [], None

@@ -36,6 +36,7 @@ def test_partial_indexes_are_partial(sqlite_engine: Engine) -> None:
         "uq_alert_open": "state <> 'resolved'",
         "ix_delivery_due": "state = 'pending'",
         "ix_delivery_waiting": "state = 'pending'",
+        "ix_notification_due": "due_at IS NOT NULL",
     }
 
 

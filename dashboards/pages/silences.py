@@ -1,0 +1,97 @@
+"""What is held back: silences and maintenance windows, and why something is not sent just now."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from dashboards import theme
+from dashboards.theme import State
+from monitor import clock
+from monitor.alerts import hours
+from monitor.alerts.matchers import LABELS
+from monitor.errors import Invalid
+from monitor.store import notifications
+from monitor.store.silences import Silence, list_silences
+
+MOST = 200
+SPANS = ("1h", "4h", "1d", "3d", "7d", "30d")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A silence as it is shown."""
+
+    silence: Silence
+    state: State
+    matchers: str
+    hours: str
+
+    @property
+    def may_end(self) -> bool:
+        return self.state is not theme.SILENCE["expired"]
+
+
+@dataclass(frozen=True)
+class Held:
+    reason: str
+    detail: str
+    alerts: int
+
+
+@dataclass(frozen=True)
+class SilencesPage:
+    """`model`, `family`: what the form begins with, when somebody comes from an alert."""
+
+    lines: Sequence[Line]
+    held: Sequence[Held]
+    model: str
+    family: str
+    spans: Sequence[str] = SPANS
+    days: Sequence[str] = hours.DAYS
+
+
+def load(connection: Connection, project_id: int, now: int, model: str | None, family: str | None) -> SilencesPage:
+    """The silences of a project, those that end last first, and what is held back now."""
+    found, _ = list_silences(connection, project_id, now, limit=MOST)
+    held = [Held(*row) for row in notifications.held_counts(connection, project_id)]
+    return SilencesPage([_line(one, now) for one in found], held, model or "", family or "")
+
+
+def _line(silence: Silence, now: int) -> Line:
+    weekly = "" if silence.weekly is None else hours.told(silence.weekly)
+    return Line(silence, theme.SILENCE[silence.state(now)], " and ".join(map(matcher, silence.matchers)), weekly)
+
+
+def matcher(one: Mapping[str, Any]) -> str:
+    """A matcher as Alertmanager writes it: `model=~"loans|rides"`."""
+    sign = ("=~" if one["isEqual"] else "!~") if one["isRegex"] else ("=" if one["isEqual"] else "!=")
+    return f'{one["name"]}{sign}"{one["value"]}"'
+
+
+def body_of(fields: Mapping[str, str], now: int) -> dict[str, Any]:
+    """The body of a new silence from the fields of the form.
+
+    Raises:
+        Invalid: the span is none that the form offers, or nothing was filled in.
+    """
+    if fields.get("span") not in SPANS:
+        raise Invalid.field("span", "must be one of " + ", ".join(SPANS))
+    matchers = [
+        {"name": name, "value": fields[name].strip(), "isRegex": fields.get(f"{name}_is") == "regex"}
+        for name in LABELS
+        if fields.get(name, "").strip()
+    ]
+    if not matchers:
+        raise Invalid("say which alerts: a model, a family, a severity, or several of them")
+    body: dict[str, Any] = {
+        "matchers": matchers,
+        "endsAt": clock.render(now + clock.parse_span(fields["span"])),
+        "comment": fields.get("comment", ""),
+    }
+    if fields.get("from") or fields.get("to"):
+        days = [day for day in hours.DAYS if fields.get(day)]
+        weekly = {"from": fields.get("from"), "to": fields.get("to"), "timezone": fields.get("timezone") or "UTC"}
+        body["weekly"] = {**weekly, **({"days": days} if days else {})}
+    return body

@@ -1,0 +1,81 @@
+"""The page of silences, and what an alert's page says about who was told and who did what."""
+
+import re
+
+import sqlalchemy as sa
+from fastapi.testclient import TestClient
+from sqlalchemy.engine import Engine
+
+from dashboards.links import Links
+from monitor import clock
+from monitor.api import auth
+from monitor.store import tables as t
+from monitor.store.session import writing
+from tests.dashboards.seeded import Seeded
+
+LINKS = Links()
+
+
+def _alert(engine: Engine) -> str:
+    with engine.connect() as connection:
+        return str(connection.scalar(sa.select(t.alert.c.id).where(t.alert.c.state == "firing")))
+
+
+def test_a_silence_is_made_from_an_alert_shown_and_ended(
+    pages: TestClient, seeded: Seeded, seeded_engine: Engine
+) -> None:
+    shown = pages.get(LINKS.alert(_alert(seeded_engine))).text
+    link = re.search(r'href="(/silences\?[^"]+)">Silence this', shown)
+    assert link is not None
+    form = pages.get(link[1].replace("&amp;", "&")).text
+    assert f'name="model" value="{seeded.drifting}"' in form and "No silences" in form
+    fields = {"model": seeded.drifting, "model_is": "equal", "span": "4h", "comment": "<b>deploy</b>"}
+    assert pages.post("/silences", data=fields).status_code == 303
+    listed = pages.get("/silences").text
+    assert "<span>Active</span>" in listed and "&lt;b&gt;deploy" in listed and "<b>deploy" not in listed
+    end = re.search(r'action="(/silences/[^"]+/end)"', listed)
+    assert end is not None and pages.post(end[1]).status_code == 303
+    listed = pages.get("/silences").text
+    assert "<span>Over</span>" in listed and "/end" not in listed
+
+
+def test_a_maintenance_window_is_made_with_its_hours(pages: TestClient) -> None:
+    fields = {
+        "severity": "warning",
+        "span": "30d",
+        "from": "22:00",
+        "to": "06:00",
+        "sat": "1",
+        "timezone": "Europe/Berlin",
+    }
+    assert pages.post("/silences", data=fields).status_code == 303
+    assert "sat 22:00 to 06:00 Europe/Berlin" in pages.get("/silences").text
+
+
+def test_a_form_that_says_nothing_is_told_so(pages: TestClient) -> None:
+    for fields in ({"span": "4h"}, {"span": "9y", "model": "x"}, {"span": "4h", "model": "(", "model_is": "regex"}):
+        answer = pages.post("/silences", data=fields)
+        assert answer.status_code == 422 and "<h1>" in answer.text
+
+
+def test_a_comment_and_who_was_told_stand_on_the_alerts_page(pages: TestClient, seeded_engine: Engine) -> None:
+    alert = _alert(seeded_engine)
+    assert "No channel listens" in pages.get(LINKS.alert(alert)).text
+    pages.post("/v1/channels", json={"kind": "webhook", "name": "on-call", "url": "https://1.1.1.1/hook"})
+    pages.post(LINKS.alert_action(alert, "comment"), data={"comment": "<i>who</i> changed it?"})
+    pages.post("/silences", data={"severity": ".+", "severity_is": "regex", "span": "1h", "comment": "calm"})
+    assert pages.post(LINKS.alert_action(alert, "acknowledge"), data={"comment": "on it"}).status_code == 303
+    shown = pages.get(LINKS.alert(alert)).text
+    assert "&lt;i&gt;who&lt;/i&gt; changed it?" in shown and "on it" in shown
+    assert "Held back" in shown and "Silenced: calm" in shown
+    held = pages.get("/silences").text
+    assert "Held back now" in held and "calm" in held
+
+
+def test_a_form_of_another_site_changes_nothing(pages: TestClient, seeded_engine: Engine) -> None:
+    with writing(seeded_engine) as connection:
+        token = auth.issue_login(connection, 1, "Ada", "admin", clock.now())
+        session = auth.exchange_login(connection, token, clock.now())
+    headers = {"authorization": "", "cookie": f"{auth.COOKIE}={session}", "sec-fetch-site": "cross-site"}
+    answer = pages.post("/silences", data={"model": "x", "span": "4h"}, headers=headers)
+    assert answer.status_code == 403 and "No silences" in pages.get("/silences").text
