@@ -1,5 +1,6 @@
 """The settings, all of them, and the only place that reads the environment."""
 
+import os
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
@@ -74,6 +75,11 @@ class Settings(BaseSettings):
     def max_body(self) -> int:
         """Bytes of one request body, after inflating."""
         return self.max_body_mb * 1024 * 1024
+
+
+def environment(name: str) -> str | None:
+    """A variable that a declared file names (`${NAME}`); None when there is none."""
+    return os.environ.get(name)
 
 
 @lru_cache(maxsize=1)

@@ -113,7 +113,7 @@ def delivery_json(delivery: Delivery, attempts: list[Attempt]) -> dict[str, Any]
 @router.post("/v1/channels", status_code=201, openapi_extra=_BODY)
 def post_channel(ctx: Ctx, body: JsonObject) -> dict[str, Any]:
     """Make a channel. The answer holds the secret that a webhook's receiver verifies with, for the last time."""
-    made = _read_channel(ctx, body)
+    made = read_channel(ctx, body)
     with writing(ctx.engine) as connection:
         channels.add_channel(connection, made, ctx.settings.secret_key)
     return {**channel_json(made), "secret": made.secret if KINDS[made.kind].signs else None}
@@ -232,7 +232,7 @@ def replay_delivery(ctx: Ctx, id: str, delivery: str, body: OptionalJsonObject) 
         return delivery_json(found, outbox.attempts_of(connection, [found.id])[found.id])
 
 
-def _read_channel(ctx: Ctx, body: dict[str, Any]) -> Channel:
+def read_channel(ctx: Ctx, body: dict[str, Any]) -> Channel:
     """A new channel of a body.
 
     Raises:

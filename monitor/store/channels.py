@@ -105,6 +105,24 @@ def list_channels(
     return channels[:limit], None if last is None else (last.created_at, last.id)
 
 
+def find_channel(connection: Connection, project_id: int, name: str, key: SecretStr | None) -> Channel | None:
+    """The channel of that name, or None."""
+    query = sa.select(t.channel).where(t.channel.c.project_id == project_id, t.channel.c.name == name)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else from_row(row, key)
+
+
+def replace_channel(connection: Connection, channel_id: str, channel: Channel, key: SecretStr | None) -> None:
+    """Give a channel another kind, URL, secret and match; its id, name and deliveries stay.
+
+    Raises:
+        SetupError: there is no secret key.
+    """
+    values = {"kind": channel.kind, "url": seal(key, channel.url), "secret": seal(key, channel.secret)}
+    query = sa.update(t.channel).where(t.channel.c.id == channel_id)
+    connection.execute(query.values(**values, match=json.dumps(channel.match)))
+
+
 def names_of(connection: Connection, project_id: int) -> dict[str, str]:
     """The names of the project's channels by their id."""
     query = sa.select(t.channel.c.id, t.channel.c.name).where(t.channel.c.project_id == project_id)
