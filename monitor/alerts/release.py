@@ -22,6 +22,8 @@ from monitor.store.routing import Route
 from monitor.store.session import reading, writing
 
 ACTOR = "keepwatch"
+GROUPING = ("alertmanager",)  # kinds that keep each alert, and group what they tell
+INCIDENTS = ("pagerduty",)  # kinds that wake somebody: what is over already is no incident
 MOST = 200  # alerts in one transaction, and so in one digest
 
 Waiting = tuple[Alert, list[Notification], Route | None, str]
@@ -107,9 +109,13 @@ def _send(connection: Connection, channel: Channel, ready: Waiting, public_url: 
 
 
 def _send_gathered(connection: Connection, channel: Channel, gathered: list[Waiting], public_url: str, now: int) -> int:
-    """One digest; one alert alone is told as itself."""
-    if len(gathered) == 1:
-        return _send(connection, channel, gathered[0], public_url, now)
+    """One digest; one alert alone is told as itself, and to who groups alerts themselves each of them."""
+    if channel.kind in INCIDENTS:
+        for over in (ready for ready in gathered if ready[0].state == "resolved"):
+            drop(connection, over[1], Why.RESOLVED, now)
+        gathered = [ready for ready in gathered if ready[0].state != "resolved"]
+    if len(gathered) <= 1 or channel.kind in GROUPING:
+        return sum(_send(connection, channel, ready, public_url, now) for ready in gathered)
     body = digest_body(now, [ready[0] for ready in gathered], f"digest_{uuid4().hex}", public_url)
     delivery_id = outbox.add(connection, channel, "alert.digest", None, body, now)
     for ready in gathered:

@@ -141,12 +141,21 @@ def _bodies(manifest: "Manifest", wrong: list[str]) -> Iterator[tuple[str, str, 
         if one.single:
             yield section, "", section, content
             continue
-        for name, body in content.items():
-            place = f"{section}.{name}"
+        for name, place, body in _named(content, section, one.nested):
             if isinstance(body, dict):
                 yield section, name, place, body
             else:
                 wrong.append(manifest.told(place, "must be an object"))
+
+
+def _named(content: dict[str, Any], place: str, nested: bool) -> Iterator[tuple[str, str, Any]]:
+    """(name, place, body); of a nested section the name of a model and a slash stand before the name."""
+    for name, body in content.items():
+        below = f"{place}.{name}"
+        if nested and isinstance(body, dict):
+            yield from ((f"{name}/{inner}", f"{below}.{inner}", one) for inner, one in body.items())
+        elif body is not None or not nested:
+            yield name, below, body
 
 
 def _told(manifest: "Manifest", place: str, field: str, detail: str) -> str:

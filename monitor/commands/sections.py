@@ -48,12 +48,25 @@ Apply = Callable[[Connection, Context, str, Mapping[str, Any], int], Outcome]
 
 @dataclass(frozen=True)
 class Section:
-    """`schema` is the JSON Schema of one body; `single`: the section is one body, without names."""
+    """`schema` is the JSON Schema of one body.
+
+    `single`: the section is one body, without names. `nested`: bodies have two names, that of a model before their own;
+    the function is given both as `model/name`.
+    """
 
     singular: str
     schema: dict[str, Any]
     apply: Apply
     single: bool = False
+    nested: bool = False
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """The JSON Schema of the section."""
+        if self.single:
+            return self.schema
+        named = {"type": ["object", "null"], "additionalProperties": self.schema}
+        return {"type": ["object", "null"], "additionalProperties": named} if self.nested else named
 
 
 def _project(connection: Connection, ctx: Context, name: str, body: Mapping[str, Any], now: int) -> Outcome:
@@ -193,10 +206,7 @@ SECTIONS: dict[str, Section] = {
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a whole file, for editors."""
-    properties = {
-        name: one.schema if one.single else {"type": ["object", "null"], "additionalProperties": one.schema}
-        for name, one in SECTIONS.items()
-    }
+    properties = {name: one.whole for name, one in SECTIONS.items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "What `keepwatch apply` takes",

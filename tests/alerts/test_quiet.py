@@ -9,6 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from monitor import clock
+from monitor.alerts.kinds.pagerduty import event
+from monitor.alerts.kinds.slack import slack_body
+from monitor.alerts.message import read_message
 from monitor.alerts.mute import Why
 from monitor.alerts.notify import end_silence, wake_all
 from monitor.alerts.payload import MAX_BODY
@@ -18,6 +21,7 @@ from monitor.alerts.transition import acknowledge, apply, resolve
 from monitor.stats.verdict import Verdict
 from monitor.store import alerts, channels, notifications, routing, silences
 from monitor.store import tables as t
+from monitor.store.outbox import Delivery
 from monitor.store.routing import Policy
 from monitor.store.session import reading, writing
 from tests.alerts.receivers import NOW, cause, make_channel, make_model, verdict
@@ -211,6 +215,29 @@ def test_a_digest_gathers_what_is_not_critical_and_tells_the_state_at_its_time(h
     house.judge(NOW + 2 * HOUR, verdict("resolve"), model=models[1])
     house.release(NOW + 3 * HOUR)
     assert house.sent()[-1] == "alert.resolved"  # alone in its digest it is told as itself
+
+
+@pytest.mark.parametrize(("kind", "messages"), [("alertmanager", 3), ("pagerduty", 1), ("slack", 1)])
+def test_a_digest_suits_the_kind_of_its_channel(house: House, kind: str, messages: int) -> None:
+    house.route(digest="1h")
+    with writing(house.engine) as connection:
+        connection.execute(sa.update(t.channel).values(kind=kind))
+        models = [make_model(connection, f"m{number}") for number in range(3)]
+    for model in models:
+        house.judge(NOW, verdict(), model=model)
+    house.judge(NOW + 1, verdict("resolve"), model=models[0])
+    assert house.release(NOW + HOUR) == messages
+    bodies = house.bodies()
+    assert {body["type"] for body in bodies} == (
+        {"alert.firing", "alert.resolved"} if kind == "alertmanager" else {"alert.digest"}
+    )
+    if kind != "alertmanager":
+        assert bodies[0]["data"]["count"] == (2 if kind == "pagerduty" else 3)
+        with reading(house.engine) as connection:
+            (row,) = connection.execute(sa.select(t.delivery)).all()
+        message = read_message(Delivery(**row._mapping))
+        assert message.title.startswith("Digest: ") and "alerts of" in message.text and len(message.causes) >= 2
+        assert slack_body(message)["blocks"] and event("k" * 32, message, Delivery(**row._mapping), NOW)["payload"]
 
 
 def test_a_digest_of_hundreds_stays_below_the_bound_of_a_webhook(house: House) -> None:
