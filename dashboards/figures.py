@@ -182,6 +182,31 @@ def mark(figure: Figure, from_x: str, to_x: str, text: str, late: bool) -> Figur
     return _with(figure, shapes, [note])
 
 
+def event(figure: Figure, kind: str, from_x: str, to_x: str | None, label: str, text: str) -> Figure:
+    """The figure with an event: a line where it begins and, when it lasts, its stretch shaded.
+
+    `label` stands at the foot of the line, where no alert's note is; `text` is shown when one points at it.
+    """
+    color = theme.EVENT_LINES[kind]
+    side: Figure = {"yref": "paper", "y0": 0, "y1": 1}
+    shapes = [{**side, "type": "line", "x0": from_x, "x1": from_x, "line": {"color": color, "width": 1, "dash": "dot"}}]
+    if to_x is not None:
+        rect = {"type": "rect", "x0": from_x, "x1": to_x, "line": {"width": 0}, "layer": "below", "opacity": 0.45}
+        shapes.append({**side, **rect, "fillcolor": theme.EVENT_FILLS[kind]})
+    note = {
+        "x": from_x,
+        "yref": "paper",
+        "y": 0,
+        "yanchor": "bottom",
+        "xanchor": "left",
+        "text": plain(label, LABEL),
+        "hovertext": plain(text),
+        "font": {"size": 10, "color": color},
+        "showarrow": False,
+    }
+    return _with(figure, shapes, [note])
+
+
 def _with(figure: Figure, shapes: list[Figure], notes: list[Figure]) -> Figure:
     layout = dict(figure["layout"])
     layout["shapes"] = [*layout.get("shapes", []), *shapes]

@@ -46,6 +46,12 @@ class Links:
     def reports(self, model: str) -> str:
         return f"{self.model(model)}/reports"
 
+    def events(self, model: str) -> str:
+        return f"{self.model(model)}/events"
+
+    def event_removal(self, model: str, event: str) -> str:
+        return f"{self.events(model)}/{_name(event)}/delete"
+
     def report(self, model: str, report: str) -> str:
         return f"{self.reports(model)}/{_name(report)}"
 

@@ -13,6 +13,7 @@ from dashboards.links import place, read_place
 from dashboards.pages import alert as alert_page
 from dashboards.pages import alerts, stretch
 from dashboards.pages import channels as channels_page
+from dashboards.pages import events as events_page
 from dashboards.pages import feature as feature_page
 from dashboards.pages import features as features_page
 from dashboards.pages import model as model_page
@@ -24,6 +25,8 @@ from dashboards.visit import Form, Page, PageRoute, Visit
 from monitor import clock
 from monitor.alerts import notify, transition
 from monitor.alerts.rules import read_comment, read_silence
+from monitor.alerts import transition
+from monitor.evaluate.events import remove
 from monitor.store.alerts import STATES
 from monitor.store.body import Reader
 from monitor.store.catalog import get_model, model_now
@@ -227,3 +230,19 @@ def ask_for_report(visit: Page, model: str, fields: Form) -> Response:
         known = get_model(connection, visit.project_id, model)
         made = report_page.ask(connection, known, fields.get("from", ""), fields.get("to", ""), clock.now())
     return RedirectResponse(visit.links.report(model, made), 303)
+
+
+@router.post("/models/{model}/events")
+def add_event(visit: Page, model: str, fields: Form) -> Response:
+    with writing(visit.ctx.engine) as connection:
+        known = get_model(connection, visit.project_id, model)
+        events_page.add(connection, known, fields, clock.now(), visit.ctx.principal.name)
+    return RedirectResponse(visit.links.model(model) + "#events", 303)
+
+
+@router.post("/models/{model}/events/{event}/delete")
+def remove_event(visit: Page, model: str, event: str) -> Response:
+    with writing(visit.ctx.engine) as connection:
+        known = get_model(connection, visit.project_id, model)
+        remove(connection, known, event)
+    return RedirectResponse(visit.links.model(model) + "#events", 303)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 BLUE, ORANGE, PURPLE, SKY = "--blue", "--orange", "--purple", "--sky"
 BAND, BAR, QUIET_BAR, ALERT_FILL, ALERT_LINE = "--band", "--bar", "--quiet-bar", "--alert-fill", "--alert-line"
 
+EVENT_LINES = {"deploy": PURPLE, "incident": ORANGE, "known_bad": "--muted"}  # an event's line and its label
+EVENT_FILLS = {"deploy": "--band", "incident": ALERT_FILL, "known_bad": QUIET_BAR}
+
 # The heat map's colours stand at fixed values, so that a colour means the same on every page: below 0.1 a PSI is
 # commonly read as no shift, from 0.2 on as a clear one.
 HEAT_TOP = 0.5

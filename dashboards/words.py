@@ -146,6 +146,8 @@ EVENTS = {
     "channel.disabled": "Channel switched off",
 }
 
+MARKS = {"deploy": "Deployment", "incident": "Incident", "known_bad": "Known bad"}  # events of a model
+
 TASKS = {"binary": "binary classification", "multiclass": "classification", "regression": "regression"}
 
 

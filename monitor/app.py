@@ -14,6 +14,7 @@ from monitor.api import (
     alerts,
     channels,
     docs,
+    events,
     health,
     ingest,
     models,
@@ -44,6 +45,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     routing.router,
     references.router,
     series.router,
+    events.router,
     reports.router,
     dashboards.router,
 )

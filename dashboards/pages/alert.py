@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from dashboards import formats, theme, words
 from dashboards.formats import Zone
 from dashboards.links import Links, stretch
-from dashboards.pages import alerts, charts
+from dashboards.pages import alerts, charts, events
 from dashboards.pages import stretch as stretches
 from dashboards.pages.charts import Chart
 from dashboards.theme import State
@@ -199,6 +199,7 @@ class _Series:
         self._from, self._to = between
         self._step = stretches.step(self._to - self._from, model.config.window_us, 150)
         self._found: dict[Wanted, list[data.Point]] = {}
+        self._happened = events.between(connection, model, self._from, self._to)
 
     def fetch(self, causes: Sequence[alerts.Cause]) -> None:
         model = with_schema(self._connection, self._model)
@@ -231,7 +232,7 @@ class _Series:
             return None
         alert, zone = self._alert, Zone(self._model.config.timezone)
         mark = (alert.first_evidence_at, min(alert.resolved_at or self._to, self._to), charts.FIRST_EVIDENCE)
-        return charts.of_metric(
+        chart = charts.of_metric(
             key,
             metric,
             charts.with_zeros(points, self._now) if metric == "volume" else points,
@@ -243,6 +244,7 @@ class _Series:
             subject=cause.title,
             mark=mark,
         )
+        return events.marked(chart, self._happened, zone, self._from, self._to)
 
 
 def _wanted(cause: alerts.Cause) -> Wanted:

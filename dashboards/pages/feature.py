@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from dashboards import formats, matrices
 from dashboards.formats import Zone
-from dashboards.pages import alerts, charts
+from dashboards.pages import alerts, charts, events
 from dashboards.pages.charts import Chart
 from dashboards.pages.stretch import Stretch
 from monitor.errors import NotFound
@@ -61,6 +61,7 @@ def load(connection: Connection, model: Model, feature: str, now: int, stretch: 
     metrics = NUMERIC if found.kind == "numeric" else CATEGORICAL
     wanted: list[Wanted] = [(metric, feature) for metric in metrics]
     points = panel(connection, model, wanted, stretch.from_us, stretch.to_us, stretch.step_us, now, shelf)
+    happened = events.between(connection, model, stretch.from_us, stretch.to_us)
     for metric in metrics:
         empty = _empty(metric, found)
         chart = charts.of_metric(
@@ -74,7 +75,7 @@ def load(connection: Connection, model: Model, feature: str, now: int, stretch: 
             size="small",
             mark=mark,
         )
-        shown.append(chart)
+        shown.append(events.marked(chart, happened, zone, stretch.from_us, stretch.to_us))
     return FeaturePage(
         model=model,
         feature=feature,

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 from dashboards import formats, theme, words
 from dashboards.formats import Zone
 from dashboards.links import Links
-from dashboards.pages import alerts, charts, drift, models, performance, report, service
+from dashboards.pages import alerts, charts, drift, events, models, performance, report, service
 from dashboards.pages.charts import Chart
 from dashboards.pages.stretch import Stretch
 from dashboards.theme import State
@@ -46,6 +46,7 @@ class ModelPage:
     metric: str
     metrics: Sequence[str]
     reports: Sequence[report.ReportPage]
+    events: Sequence[events.Line]
     last_row: int | None
     ago: str
 
@@ -82,6 +83,8 @@ def load(
     ]
     shown = [mark_alerts(chart, open_alerts, stretch, zone) for chart in shown]
     shown.append(drift.heatmap(connection, shelf, stretch, found["volume"], zone, links, verdict.state))
+    happened = events.between(connection, model, stretch.from_us, stretch.to_us)
+    shown = [events.marked(chart, happened, zone, stretch.from_us, stretch.to_us) for chart in shown]
     return ModelPage(
         model=model,
         now=now,
@@ -97,6 +100,7 @@ def load(
         metric=chosen,
         metrics=offered,
         reports=report.newest(connection, model),
+        events=events.newest(connection, model),
         last_row=last,
         ago=models.ago(last, now),
     )

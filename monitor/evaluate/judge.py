@@ -40,6 +40,7 @@ def baseline(
     budget_windows: float,
     starts: Sequence[int] | None = None,
     timezone: str = "UTC",
+    without: Sequence[tuple[int, int]] = (),
 ) -> Baseline:
     """Prepares the judgement.
 
@@ -47,8 +48,9 @@ def baseline(
     monitored length, in order (empty list where the reference has no timestamps); budget_windows: how many windows
     pass per bearable false alarm, for instance 2160 for one in 90 days of hourly windows; starts: start of each
     reference window in us, timezone: the model's. Without starts no daily or weekly rhythm can be told from a change.
+    without: stretches that were left out of the reference; a gap there is no window without rows.
     """
-    return Baseline(reference, plans(binning, reference, windows, budget_windows, starts, timezone))
+    return Baseline(reference, plans(binning, reference, windows, budget_windows, starts, timezone, without))
 
 
 def judge_window(

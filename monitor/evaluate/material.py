@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
 from monitor.clock import SECOND
@@ -16,8 +17,9 @@ from monitor.errors import Invalid
 from monitor.evaluate import rows as rows_of
 from monitor.evaluate import windows
 from monitor.evaluate.deltas import held_for
+from monitor.evaluate.windows import Instants
 from monitor.stats.rows import Rows
-from monitor.store import blocks, references
+from monitor.store import blocks, events, references
 from monitor.store.catalog import Model
 from monitor.store.outcomes import Held
 from monitor.store.profiles import LIVE, read_watermark
@@ -29,10 +31,14 @@ _TEXT_LENGTH = 64  # mean bytes from which almost always different texts are no 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """Rows with their outcomes: one batch, unfitted, and the outcome of each (None: none, or a column `actual`)."""
+    """Rows with their outcomes: one batch, unfitted, and the outcome of each (None: none, or a column `actual`).
+
+    `without`: stretches [from, to) of the log that are known to be bad, and whose rows were left out.
+    """
 
     batch: pa.RecordBatch
     held: Sequence[Held | None] | None
+    without: tuple[tuple[int, int], ...] = ()
 
     def rows(self, model: Model, features: Mapping[str, str], segments: Sequence[str]) -> Rows:
         return rows_of.to_rows(rows_of.fit(self.batch, features), model.task, features, segments, self.held)
@@ -50,15 +56,17 @@ def _one_batch(table: pa.Table) -> pa.RecordBatch:
 
 
 def of_stretch(connection: Connection, model: Model, from_at: int, to_at: int, version_id: int | None) -> Material:
-    """The live rows of the log with from_at <= timestamp < to_at.
+    """The live rows of the log with from_at <= timestamp < to_at, but for stretches that are known to be bad.
 
     Raises:
         Invalid: there are none, or too many.
     """
     batches: list[pa.RecordBatch] = []
+    bad = tuple(one for one in events.known_bad(connection, model.id) if events.touches((one,), from_at, to_at))
     for _, batch in blocks.read_blocks_between(connection, model.id, from_at, to_at):
         stamps = batch.column("timestamp").to_numpy()
         mask = (stamps >= from_at) & (stamps < to_at) & pc.equal(batch.column("role"), LIVE).to_numpy(False)
+        mask &= outside(stamps, bad)
         if version_id is not None:
             mask &= batch.column("version").to_numpy() == version_id
         if mask.any():
@@ -66,22 +74,35 @@ def of_stretch(connection: Connection, model: Model, from_at: int, to_at: int, v
         if sum(one.num_rows for one in batches) > MAX_ROWS:
             raise Invalid.field("from", f"a reference has at most {MAX_ROWS:,} rows: choose a shorter stretch")
     if not batches:
-        raise Invalid.field("from", "there are no live rows between from and to")
-    return _with_outcomes(connection, model, batches)
+        but = " outside of what is known to be bad" if bad else ""
+        raise Invalid.field("from", f"there are no live rows between from and to{but}")
+    return _with_outcomes(connection, model, batches, bad)
 
 
 def of_first_rows(connection: Connection, model: Model, limit: int) -> Material | None:
-    """The first live rows of the log that are still kept."""
+    """The first live rows of the log that are still kept and not known to be bad."""
     batches: list[pa.RecordBatch] = []
     missing = limit
+    bad = events.known_bad(connection, model.id)
     for _, batch in blocks.read_blocks(connection, model.id, 0, blocks.log_end(connection, model.id).next_row):
-        live = batch.filter(pc.equal(batch.column("role"), LIVE)).slice(0, missing)
+        live = batch.filter(pc.equal(batch.column("role"), LIVE))
+        if bad:
+            live = live.filter(pa.array(outside(live.column("timestamp").to_numpy(), bad)))
+        live = live.slice(0, missing)
         if live.num_rows:
             batches.append(live)
         missing -= live.num_rows
         if not missing:
             break
-    return _with_outcomes(connection, model, batches) if batches else None
+    return _with_outcomes(connection, model, batches, bad) if batches else None
+
+
+def outside(stamps: Instants, stretches: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Which of some instants lie in none of the stretches [from, to)."""
+    kept = np.ones(stamps.shape, np.bool_)
+    for low, high in stretches:
+        kept &= (stamps < low) | (stamps >= high)
+    return kept
 
 
 def of_stored(connection: Connection, model: Model, stored: references.StoredReference) -> Material | None:
@@ -97,12 +118,14 @@ def of_stored(connection: Connection, model: Model, stored: references.StoredRef
         return None
 
 
-def _with_outcomes(connection: Connection, model: Model, batches: list[pa.RecordBatch]) -> Material:
+def _with_outcomes(
+    connection: Connection, model: Model, batches: list[pa.RecordBatch], without: tuple[tuple[int, int], ...]
+) -> Material:
     features = model.features or infer(batches)
     batch = rows_of.join(batches, features)
     mark = read_watermark(connection, model.id)
     below = max(mark.next_outcome, blocks.log_end(connection, model.id).next_outcome)
-    return Material(batch, held_for(connection, model, batch, below_position=below))
+    return Material(batch, held_for(connection, model, batch, below_position=below), without)
 
 
 # ---------------------------------------------------------------- what rows say of the schema

@@ -20,7 +20,7 @@ from monitor.evaluate.material import Material
 from monitor.stats.binning import Binning, CategoricalBins
 from monitor.stats.profile import Profile, profile_inputs, profile_outcomes
 from monitor.stats.rows import Rows
-from monitor.store import blocks, catalog, profiles, references
+from monitor.store import blocks, catalog, events, profiles, references
 from monitor.store.catalog import Model
 from monitor.store.profiles import StoredBinning, Watermark
 from monitor.store.session import reading, writing
@@ -46,15 +46,20 @@ class Prepared:
 
 
 class Seen(NamedTuple):
-    """The highest numbers when a reference was computed: what it was computed from is complete while they stand."""
+    """The highest numbers, and what was known as bad, when a reference was computed: it is right while they stand."""
 
     binning: int
     reference: int
+    known_bad: tuple[tuple[int, int], ...]
 
     @classmethod
     def read(cls, connection: Connection, model_id: int) -> "Seen":
         newest = references.choose_newest(connection, model_id)
-        return cls(profiles.current_number(connection, model_id), 0 if newest is None else newest.number)
+        return cls(
+            profiles.current_number(connection, model_id),
+            0 if newest is None else newest.number,
+            events.known_bad(connection, model_id),
+        )
 
 
 def put_reference(
@@ -140,6 +145,8 @@ def _counted(
     model: Model, binning: Binning, features: dict[str, str], rows: Rows, found: Material, source: dict[str, Any]
 ) -> Prepared:
     profile = profile_rows(binning, rows)
+    if found.without:
+        source = {**source, "without": [list(one) for one in found.without]}
     return Prepared(binning, False, features, profile, _windows(model, binning, rows, found), source, rows.n)
 
 
@@ -160,7 +167,7 @@ def _others(
 
 def remade(stored: references.StoredReference) -> dict[str, Any]:
     """The source of a reference that is made of the same rows once more."""
-    source = {name: value for name, value in stored.source.items() if name != "layout"}
+    source = {name: value for name, value in stored.source.items() if name not in ("layout", "without")}
     return {**source, "remade_from": stored.source.get("remade_from", stored.id)}
 
 
@@ -193,7 +200,8 @@ def same_layout(connection: Connection, model: Model, layout: Mapping[str, Any])
 
 def _windows(model: Model, binning: Binning, rows: Rows, found: Material) -> bytes:
     stamps = found.batch.column("timestamp").to_numpy()
-    parts = list(material.window_parts(model, stamps))[-MAX_WINDOWS:]
+    whole = (one for one in material.window_parts(model, stamps) if not events.touches(found.without, one[0], one[1]))
+    parts = list(whole)[-MAX_WINDOWS:]
     return dump_windows([(start, end, profile_rows(binning, rows.take(chosen))) for start, end, chosen in parts])
 
 
@@ -255,9 +263,11 @@ def _add(
 
 def shown(stored: references.StoredReference, version: str | None) -> dict[str, Any]:
     """A reference as the API shows it."""
-    source = {name: value for name, value in stored.source.items() if name not in ("layout", "remade_from")}
+    source = {name: value for name, value in stored.source.items() if name not in ("layout", "remade_from", "without")}
     if "from" in source:
         source = {name: clock.render(value) for name, value in source.items()}
+    if "without" in stored.source:
+        source["without"] = [[clock.render(at) for at in stretch] for stretch in stored.source["without"]]
     return {
         "number": stored.number,
         "version": version,

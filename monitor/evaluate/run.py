@@ -20,7 +20,7 @@ from monitor.evaluate.due import KINDS, Due, Line, next_due
 from monitor.evaluate.loaded import Reference
 from monitor.stats.profile import Profile, empty
 from monitor.stats.verdict import Family, Verdict
-from monitor.store import evaluations, profiles
+from monitor.store import evaluations, events, profiles
 from monitor.store.blocks import log_end
 from monitor.store.catalog import Model, get_model_by_id, model_now
 from monitor.store.evaluations import PERFORMANCE, Evaluated
@@ -44,13 +44,14 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What judging a window came to. `reference_id` None: it was not judged."""
+    """What judging a window came to. `reference_id` None: it was not judged; `bad`: as it is known to be bad."""
 
     due: Due
     rows: int
     reference_id: int | None = None
     verdicts: Sequence[Verdict] = ()
     states: dict[Family, bytes] | None = None
+    bad: bool = False
 
 
 def evaluate_model(
@@ -109,6 +110,8 @@ def _write(engine: Engine, model: Model, judged: Judged, now: int, on_verdicts: 
         last = evaluations.last_evaluated(connection, model.id, due.kind)
         if (None if last is None else last.start) != due.previous:
             return False
+        if events.touches(events.known_bad(connection, model.id), due.start, due.end) != judged.bad:
+            return False  # somebody has just said otherwise: it is judged again
         row = Evaluated(due.kind, due.start, due.end, at, judged.rows)
         if not evaluations.add_evaluation(connection, model.project_id, model.id, row):
             return False
@@ -145,10 +148,13 @@ class _Judging:
         self._shelf = Shelf(connection, model)
         self._states = evaluations.detector_states(connection, model.id)
         self._newest = profiles.current_number(connection, model.id)
+        self._bad = events.known_bad(connection, model.id)
 
     def judge(self, due: Due) -> Judged:
         profile = self._profile(due)
         rows = 0 if profile is None else profile.rows
+        if events.touches(self._bad, due.start, due.end):
+            return Judged(due, rows, bad=True)
         number = self._newest if profile is None else profile.binning.number
         reference = self._shelf.reference(number) if number else None
         if reference is None or self._model.paused_at is not None:
@@ -187,4 +193,5 @@ def _baseline(reference: Reference, budget_windows: float, timezone: str) -> jud
         budget_windows,
         [start for start, _, _ in reference.windows],
         timezone,
+        [(low, high) for low, high in reference.stored.source.get("without", ())],
     )

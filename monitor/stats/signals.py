@@ -94,17 +94,19 @@ def plans(
     budget_windows: float,
     starts: Sequence[int] | None = None,
     timezone: str = "UTC",
+    without: Sequence[tuple[int, int]] = (),
 ) -> dict[Family, Plan]:
     """The families that the reference can judge, each with its detector's settings.
 
     reference: all reference rows; windows: the same cut into windows of the monitored length (empty where it has no
     timestamps). budget_windows: windows per bearable false alarm; families split it by WEIGHTS. starts: start of each
-    reference window in us, timezone: the model's; without starts there are no phases.
+    reference window in us, timezone: the model's; without starts there are no phases. without: stretches (us)
+    that were left out of the reference.
     """
     clock = Clock.of(starts, timezone) if starts is not None else None
     counts = np.array([profile.counts for profile in windows]).reshape(-1, reference.counts.size)
     usable = groups(clock, starts) if clock is not None and starts is not None else {}
-    cut = _Cut(reference, counts, starts or (), clock, usable)
+    cut = _Cut(reference, counts, starts or (), clock, usable, without)
     found: dict[Family, Plan] = {}
     drafts: dict[Family, list[Gather]] = {
         "features": families.features(binning),
@@ -129,6 +131,7 @@ class _Cut:
     starts: Sequence[int]
     clock: Clock | None
     groups: Groups
+    without: Sequence[tuple[int, int]] = ()
 
 
 def _plan(binning: Binning, family: Family, gathers: list[Gather], cut: _Cut, budget_windows: float) -> Plan:
@@ -192,7 +195,10 @@ def _filled(cut: _Cut) -> tuple[Floats, list[int]]:
     starts = cut.starts[0] + step * np.arange(whole.size)
     np.add.at(whole, place, rows)
     starts[place] = cut.starts
-    return whole, [int(start) for start in starts]
+    kept = np.ones(whole.size, np.bool_)
+    for low, high in cut.without:  # nobody knows how much passed through there
+        kept &= (starts + step <= low) | (starts >= high)
+    return whole[kept], [int(start) for start in starts[kept]]
 
 
 def _watch(

@@ -139,6 +139,14 @@ def evaluated_starts(connection: Connection, model_id: int, kind: str, starts: S
     return found
 
 
+def count_judged(connection: Connection, model_id: int, from_at: int, to_at: int) -> int:
+    """How many windows that overlap [from_at, to_at) have given evidence of one kind or the other."""
+    query = sa.select(sa.func.count(sa.distinct(evaluation.c.start))).where(
+        evaluation.c.model_id == model_id, evaluation.c.start < to_at, evaluation.c.end > from_at
+    )
+    return int(connection.scalar(query) or 0)
+
+
 def empty_streak(connection: Connection, model_id: int, kind: str, limit: int) -> int:
     """How many of the latest evaluated windows had no rows, counted from the end, at most `limit`."""
     query = (

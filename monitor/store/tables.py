@@ -120,6 +120,21 @@ model_version = _table(
     sa.UniqueConstraint("model_id", "name"),
 )
 
+# What people say of a stretch of time: marks on the charts; a known-bad stretch stays out of references and evidence.
+model_event = _table(
+    "model_event",
+    sa.Column("id", Text, primary_key=True),
+    _project(),
+    _model(),
+    sa.Column("kind", Text, nullable=False),  # deploy | incident | known_bad
+    sa.Column("from_at", Int, nullable=False),
+    sa.Column("to_at", Int),  # null: a moment, or an incident that goes on
+    sa.Column("text", Text, nullable=False),
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("created_by", Text, nullable=False),
+    sa.Index(None, "model_id", "from_at"),
+)
+
 # ---------------------------------------------------------------- the log
 
 # One row a model. An ingest transaction updates it first and so holds its lock until the commit: positions in the log

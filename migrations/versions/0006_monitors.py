@@ -1,0 +1,39 @@
+"""Events of models, monitors by hand, back-tests.
+
+Revision: 0006
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+Int = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Make the tables."""
+    op.create_table(
+        "model_event",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("project_id", Int, nullable=False),
+        sa.Column("model_id", Int, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("from_at", Int, nullable=False),
+        sa.Column("to_at", Int, nullable=True),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("created_at", Int, nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_model_event")),
+        sqlite_strict=True,
+        sqlite_with_rowid=True,
+    )
+    op.create_index(op.f("ix_model_event_model_id_from_at"), "model_event", ["model_id", "from_at"])
+
+
+def downgrade() -> None:
+    """Drop them."""
+    op.drop_table("model_event")
