@@ -52,6 +52,12 @@ class Links:
     def event_removal(self, model: str, event: str) -> str:
         return f"{self.events(model)}/{_name(event)}/delete"
 
+    def monitors(self, model: str) -> str:
+        return f"{self.model(model)}/monitors"
+
+    def monitor_removal(self, model: str, monitor: str) -> str:
+        return f"{self.monitors(model)}/{_name(monitor)}/delete"
+
     def report(self, model: str, report: str) -> str:
         return f"{self.reports(model)}/{_name(report)}"
 

@@ -18,6 +18,7 @@ from dashboards.pages import feature as feature_page
 from dashboards.pages import features as features_page
 from dashboards.pages import model as model_page
 from dashboards.pages import models as models_page
+from dashboards.pages import monitors as monitors_page
 from dashboards.pages import report as report_page
 from dashboards.pages import silences as silences_page
 from dashboards.render import page
@@ -25,8 +26,9 @@ from dashboards.visit import Form, Page, PageRoute, Visit
 from monitor import clock
 from monitor.alerts import notify, transition
 from monitor.alerts.rules import read_comment, read_silence
-from monitor.alerts import transition
+from monitor.api import monitors
 from monitor.evaluate.events import remove
+from monitor.evaluate.rules import check_name, read_rule
 from monitor.store.alerts import STATES
 from monitor.store.body import Reader
 from monitor.store.catalog import get_model, model_now
@@ -246,3 +248,20 @@ def remove_event(visit: Page, model: str, event: str) -> Response:
         known = get_model(connection, visit.project_id, model)
         remove(connection, known, event)
     return RedirectResponse(visit.links.model(model) + "#events", 303)
+
+
+@router.post("/models/{model}/monitors")
+def save_monitor(visit: Page, model: str, fields: Form) -> Response:
+    name, body = check_name(fields.get("name")), monitors_page.body_of(fields)
+    with writing(visit.ctx.engine) as connection:
+        known = monitors.locked_model(connection, visit.ctx, model)
+        monitors.save(connection, visit.ctx, known, name, read_rule(connection, known, body))
+    return RedirectResponse(visit.links.model(model) + "#monitors", 303)
+
+
+@router.post("/models/{model}/monitors/{monitor}/delete")
+def remove_monitor(visit: Page, model: str, monitor: str) -> Response:
+    with writing(visit.ctx.engine) as connection:
+        known = monitors.locked_model(connection, visit.ctx, model)
+        monitors.remove(connection, visit.ctx, known, monitor)
+    return RedirectResponse(visit.links.model(model) + "#monitors", 303)

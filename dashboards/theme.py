@@ -77,4 +77,10 @@ CHANNEL = {
     "failing": State("Failing", "octagon", "bad"),
     "off": State("Off", "empty", "quiet"),
 }
+MONITOR = {
+    "ok": State("Quiet", "check", "good"),
+    "pending": State("Met", "triangle", "warn"),
+    "firing": State("Firing", "bell", "bad"),
+    "waiting": State("Waiting", "clock", "info"),
+}
 UNKNOWN = State("Unknown", "empty", "quiet")

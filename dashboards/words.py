@@ -104,6 +104,12 @@ ADVICE = {
     ),
 }
 
+MONITOR = "monitor:"  # begins the family of a monitor by hand
+MONITOR_ADVICE = (
+    "Its chart shows when the number passed the bound, and whether it has come back.",
+    "If it fires too often, ask for more windows in a row, another bound, or a `clear` bound.",
+)
+
 
 @dataclass(frozen=True)
 class CauseWords:
@@ -167,12 +173,20 @@ def unit(name: str) -> str:
 
 
 def family(name: str) -> str:
+    if is_monitor(name):
+        return f"Monitor {name.removeprefix(MONITOR)}"
     return FAMILIES.get(name, name)
+
+
+def is_monitor(family: str) -> bool:
+    """Whether alerts of that family come from a monitor by hand."""
+    return family.startswith(MONITOR)
 
 
 def advice(family: str, model: str) -> list[str]:
     """What to do about an alert of that family of that model."""
-    return [line.replace("{model}", model) for line in ADVICE.get(family, ())]
+    found = MONITOR_ADVICE if is_monitor(family) else ADVICE.get(family, ())
+    return [line.replace("{model}", model) for line in found]
 
 
 def event(type_: str) -> str:

@@ -18,6 +18,7 @@ from monitor.api import (
     health,
     ingest,
     models,
+    monitors,
     predictions,
     problems,
     references,
@@ -46,6 +47,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     references.router,
     series.router,
     events.router,
+    monitors.router,
     reports.router,
     dashboards.router,
 )

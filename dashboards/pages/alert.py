@@ -87,16 +87,17 @@ def load(connection: Connection, project_id: int, alert_id: str, wall: int, link
     series = _Series(connection, model, alert, (from_us, to_us), now)
     series.fetch(causes[:CAUSES])
     shown = [
-        _cause(model, cause, query, series.chart(cause, f"cause-{index}"), links)
+        _cause(model, alert, cause, query, series.chart(cause, f"cause-{index}"), links)
         for index, cause in enumerate(causes[:CAUSES])
     ]
+    by_hand = words.is_monitor(alert.family)
     threshold = alert.budget.get("threshold")
     ratio = alert.evidence / threshold if threshold else None
     return AlertPage(
         line=line,
         model=model,
-        certainty=certainty(ratio),
-        budget=budget(model),
+        certainty=certainty(ratio) if not by_hand else how_often(alert),
+        budget=budget(model) if not by_hand else "a bound that somebody set: no false-alarm budget stands behind it",
         ratio=ratio,
         meter=meter(ratio),
         causes=shown,
@@ -150,6 +151,12 @@ def certainty(ratio: float | None) -> str:
     return f"{formats.percent(ratio)} of what the budget asks for: it has been fading since the alert opened"
 
 
+def how_often(alert: Alert) -> str:
+    """How often in a row the rule of a monitor by hand was met."""
+    times = round(alert.evidence)
+    return "its rule was met in one window" if times == 1 else f"its rule was met in {times} windows in a row"
+
+
 def budget(model: Model) -> str:
     """The false-alarm budget as a sentence."""
     number = model.config.false_alarms
@@ -174,9 +181,15 @@ def _place(metric: str) -> str:
     return "latency" if metric.startswith("latency") else "drift" if metric == "psi" else "performance"
 
 
-def _cause(model: Model, cause: alerts.Cause, query: dict[str, str], chart: Chart | None, links: Links) -> ShownCause:
+def _cause(
+    model: Model, alert: Alert, cause: alerts.Cause, query: dict[str, str], chart: Chart | None, links: Links
+) -> ShownCause:
     told = words.cause(cause.metric)
-    effect, interval = _effect(cause, told.unit)
+    if words.is_monitor(alert.family):
+        unit = words.unit(cause.metric)
+        effect, interval = formats.number(cause.effect, unit), formats.interval(cause.low, cause.high, unit)
+    else:
+        effect, interval = _effect(cause, told.unit)
     if cause.feature is not None and cause.feature in (model.features or {}):
         url = links.feature(model.name, cause.feature, **query)
     else:

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 from dashboards import formats, theme, words
 from dashboards.formats import Zone
 from dashboards.links import Links
-from dashboards.pages import alerts, charts, drift, events, models, performance, report, service
+from dashboards.pages import alerts, charts, drift, events, models, monitors, performance, report, service
 from dashboards.pages.charts import Chart
 from dashboards.pages.stretch import Stretch
 from dashboards.theme import State
@@ -47,6 +47,8 @@ class ModelPage:
     metrics: Sequence[str]
     reports: Sequence[report.ReportPage]
     events: Sequence[events.Line]
+    choice: monitors.Choice
+    monitors: Sequence[monitors.Line]
     last_row: int | None
     ago: str
 
@@ -101,6 +103,8 @@ def load(
         metrics=offered,
         reports=report.newest(connection, model),
         events=events.newest(connection, model),
+        monitors=monitors.of_model(connection, model),
+        choice=monitors.choice(model),
         last_row=last,
         ago=models.ago(last, now),
     )

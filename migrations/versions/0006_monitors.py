@@ -32,8 +32,26 @@ def upgrade() -> None:
         sqlite_with_rowid=True,
     )
     op.create_index(op.f("ix_model_event_model_id_from_at"), "model_event", ["model_id", "from_at"])
+    op.create_table(
+        "monitor",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("project_id", Int, nullable=False),
+        sa.Column("model_id", Int, nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("created_at", Int, nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("revision", Int, nullable=False),
+        sa.Column("memory", sa.Text(), nullable=False),
+        sa.Column("last", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_monitor")),
+        sa.UniqueConstraint("model_id", "name", name=op.f("uq_monitor_model_id_name")),
+        sqlite_strict=True,
+        sqlite_with_rowid=True,
+    )
 
 
 def downgrade() -> None:
     """Drop them."""
+    op.drop_table("monitor")
     op.drop_table("model_event")

@@ -132,7 +132,8 @@ def apply(
         reason = decide(current, verdict)
         reasons.append(reason)
         if reason is Reason.OPENED and config is not None:
-            budget = {"false_alarms": config.false_alarms, "per": config.per}
+            own = {"false_alarms": config.false_alarms, "per": config.per}
+            budget = own if verdict.budget is None else dict(verdict.budget)
             changed = _opened(project_id, model_id, model_name, verdict, budget, now)
             alerts.insert_alert(connection, changed)
         elif current is not None and reason is Reason.RESOLVED:

@@ -1,16 +1,16 @@
 """Which windows give their evidence next: one line a kind, in order, each window once."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sqlalchemy.engine import Connection
 
 from monitor.evaluate import windows
-from monitor.evaluate.judge import Kind
 from monitor.store import evaluations, profiles
 from monitor.store.catalog import Model
 from monitor.store.evaluations import INPUTS, PERFORMANCE
 
+Kind = Literal["inputs", "performance"]  # as monitor.evaluate.judge has it, without loading the detectors
 KINDS: tuple[Kind, ...] = ("inputs", "performance")
 EMPTY_WINDOWS = 60  # consecutive windows without rows that are evaluated; then comes the next one with rows
 

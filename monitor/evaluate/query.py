@@ -60,7 +60,7 @@ def check(connection: Connection, model: Model, query: Query, now: int) -> Asked
     """
     metric = check_metric(model, query.metric)
     if query.feature is not None:
-        _check_feature(model, metric, query.feature)
+        check_feature(model, metric, query.feature)
     window = model.config.window_us
     to_at = now if query.to_us is None else query.to_us
     from_at = to_at - (30 if window >= DAY else 7) * DAY if query.from_us is None else query.from_us
@@ -104,7 +104,12 @@ def check_metric(model: Model, name: str) -> Metric:
     return metric
 
 
-def _check_feature(model: Model, metric: Metric, feature: str) -> None:
+def check_feature(model: Model, metric: Metric, feature: str) -> None:
+    """Refuse a feature that the model does not have, or that the metric is not measured of.
+
+    Raises:
+        Invalid: names what is wrong.
+    """
     if not metric.per_feature:
         raise Invalid.field("feature", "this metric is not measured per feature")
     if (model.features or {}).get(feature, "ignored") == "ignored":

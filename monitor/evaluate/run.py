@@ -13,7 +13,7 @@ from typing import cast
 
 from sqlalchemy.engine import Connection, Engine
 
-from monitor.evaluate import judge, measure
+from monitor.evaluate import judge, measure, monitors
 from monitor.evaluate.build import build
 from monitor.evaluate.cuts import Shelf, Want
 from monitor.evaluate.due import KINDS, Due, Line, next_due
@@ -44,7 +44,8 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What judging a window came to. `reference_id` None: it was not judged; `bad`: as it is known to be bad."""
+    """What judging a window came to. `reference_id` None: it was not judged; `bad`: as it is known to be bad; `seen`:
+    what monitors by hand made of it."""
 
     due: Due
     rows: int
@@ -52,6 +53,7 @@ class Judged:
     verdicts: Sequence[Verdict] = ()
     states: dict[Family, bytes] | None = None
     bad: bool = False
+    seen: Sequence[monitors.Seen] = ()
 
 
 def evaluate_model(
@@ -119,8 +121,9 @@ def _write(engine: Engine, model: Model, judged: Judged, now: int, on_verdicts: 
             states = {str(family): state for family, state in judged.states.items()}
             evaluations.save_detectors(connection, model.project_id, model.id, judged.reference_id, due.start, states)
         measure.finish(connection, model, due.kind, due.start, due.end, at)
-        if judged.verdicts:
-            on_verdicts(connection, model, judged.verdicts, at)
+        verdicts = [*judged.verdicts, *monitors.keep(connection, judged.seen)]
+        if verdicts:
+            on_verdicts(connection, model, verdicts, at)
     return True
 
 
@@ -149,18 +152,22 @@ class _Judging:
         self._states = evaluations.detector_states(connection, model.id)
         self._newest = profiles.current_number(connection, model.id)
         self._bad = events.known_bad(connection, model.id)
+        self._monitors = monitors.Standing(connection, model)
 
     def judge(self, due: Due) -> Judged:
-        profile = self._profile(due)
+        profile, as_of = self._profile(due)
         rows = 0 if profile is None else profile.rows
         if events.touches(self._bad, due.start, due.end):
             return Judged(due, rows, bad=True)
+        if self._model.paused_at is not None:
+            return Judged(due, rows)
+        seen = self._monitors.see(due.kind, due.start, due.end, profile, as_of)
         number = self._newest if profile is None else profile.binning.number
         reference = self._shelf.reference(number) if number else None
-        if reference is None or self._model.paused_at is not None:
-            return Judged(due, rows)
+        if reference is None:
+            return Judged(due, rows, seen=seen)
         if reference.until is not None and due.start < reference.until:
-            return Judged(due, rows)  # a window of the reference itself, or before it
+            return Judged(due, rows, seen=seen)  # a window of the reference itself, or before it
         base = _baseline(reference, self._model.config.budget_windows, self._model.config.timezone)
         # States made against an earlier reference too: the judge knows them, and ends what was open against it.
         states = {cast(Family, family): state for family, (_, state) in self._states.items()}
@@ -168,10 +175,10 @@ class _Judging:
         verdicts, after = judge.judge_window(base, window, states, due.kind, due.start, due.end)
         for family, state in after.items():
             self._states[family] = (reference.stored.id, state)
-        return Judged(due, rows, reference.stored.id, verdicts, after)
+        return Judged(due, rows, reference.stored.id, verdicts, after, seen=seen)
 
-    def _profile(self, due: Due) -> Profile | None:
-        """The window's rows; for performance with the outcomes that were known when its labels were due.
+    def _profile(self, due: Due) -> tuple[Profile | None, int | None]:
+        """The window's rows; for performance with the outcomes that were known when its labels were due (and when).
 
         When evaluation lags (a backfill, a replay), later outcomes are in the profiles already; they are left out, so
         that the evidence is the one that an evaluation in time would have given.
@@ -179,8 +186,8 @@ class _Judging:
         known: list[int] = []
         profile = self._shelf.profile(due.start, due.end, max_known_at=known)
         if due.kind == PERFORMANCE and known and max(known) > due.at:
-            return Shelf(self._connection, self._model, Want(as_of=due.at)).profile(due.start, due.end)
-        return profile
+            return Shelf(self._connection, self._model, Want(as_of=due.at)).profile(due.start, due.end), due.at
+        return profile, None
 
 
 @lru_cache(maxsize=16)

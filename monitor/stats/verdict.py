@@ -1,5 +1,6 @@
 """What a detector says after a window: the value that evaluation hands to the alerts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,10 +32,11 @@ class Verdict:
     """The state of one family of one model after one window.
 
     `action` is what the alert should do: open it, update it (further alarms while it is open), resolve it, or nothing.
-    `evidence` is the detector's value against its threshold; times are microseconds since 1970-01-01 UTC.
+    `evidence` is the detector's value against its threshold; times are microseconds since 1970-01-01 UTC. `family` is
+    one of FAMILIES, or `monitor:NAME` of a monitor by hand, which says in `budget` what it asks for.
     """
 
-    family: Family
+    family: str
     action: Literal["none", "open", "update", "resolve"]
     window_start: int
     window_end: int
@@ -43,3 +45,4 @@ class Verdict:
     threshold: float
     causes: tuple[Cause, ...]
     severity: Literal["info", "warning", "critical"]
+    budget: Mapping[str, object] | None = None

@@ -332,6 +332,22 @@ detector = _table(
 
 # ---------------------------------------------------------------- alerts and their delivery
 
+# Monitors by hand, with what they remember from one window to the next.
+monitor = _table(
+    "monitor",
+    sa.Column("id", Text, primary_key=True),
+    _project(),
+    _model(),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("rule", Text, nullable=False),  # JSON
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("created_by", Text, nullable=False),
+    sa.Column("revision", Int, nullable=False),  # grows with every change of the rule
+    sa.Column("memory", Text, nullable=False),  # JSON
+    sa.Column("last", Text),  # JSON: what the last window came to
+    sa.UniqueConstraint("model_id", "name"),
+)
+
 alert = _table(
     "alert",
     sa.Column("id", Text, primary_key=True),

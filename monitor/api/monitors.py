@@ -1,0 +1,169 @@
+"""Monitors by hand: `metric op value for N windows`, alone or joined by all or any."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from sqlalchemy.engine import Connection
+
+from monitor import clock
+from monitor.alerts import transition
+from monitor.api.deps import Context, Ctx, JsonObject
+from monitor.errors import Conflict, Invalid
+from monitor.evaluate import watched
+from monitor.evaluate.rules import (
+    MOST_CONDITIONS,
+    MOST_WINDOWS,
+    check_name,
+    read_rule,
+    rule_json,
+    rule_told,
+)
+from monitor.evaluate.watched import Monitor
+from monitor.stats.rule import MATCHES, MISSING, OPS, Rule
+from monitor.store import alerts, catalog, profiles
+from monitor.store.alerts import SEVERITIES
+from monitor.store.catalog import Model
+from monitor.store.session import reading, writing
+
+router = APIRouter(tags=["monitors"])
+
+_OPTIONAL = {"type": ["string", "null"]}
+_WINDOWS = {"type": "integer", "minimum": 1, "maximum": MOST_WINDOWS}
+_CONDITION = {
+    "type": "object",
+    "required": ["metric", "op", "value"],
+    "additionalProperties": False,
+    "properties": {
+        "metric": {"type": "string", "examples": ["latency_p95"]},
+        "op": {"enum": list(OPS)},
+        "value": {"type": "number"},
+        "clear": {"type": ["number", "null"], "description": "the bound once it fires; default: value"},
+        "feature": _OPTIONAL,
+        "segment": {**_OPTIONAL, "description": "NAME:VALUE, or NAME:other"},
+        "version": {**_OPTIONAL, "description": "its live and shadow rows; default: all live rows"},
+    },
+}
+RULE: dict[str, Any] = {
+    "conditions": {"type": "array", "items": _CONDITION, "minItems": 1, "maxItems": MOST_CONDITIONS},
+    "match": {"enum": list(MATCHES), "default": "all"},
+    "windows": {**_WINDOWS, "default": 1, "description": "in a row that must meet it"},
+    "resolve_windows": {**_WINDOWS, "description": "in a row that must not meet it to resolve; default: windows"},
+    "missing": {"enum": list(MISSING), "default": "ignore", "description": "what a window without a value counts as"},
+    "min_rows": {"type": "integer", "minimum": 0, "default": 0, "description": "a number from fewer rows is none"},
+    "severity": {"enum": list(SEVERITIES), "default": "warning"},
+}
+
+
+def schema_of(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """The OpenAPI of a JSON body."""
+    schema = {"type": "object", "required": required, "additionalProperties": False, "properties": properties}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def monitor_json(monitor: Monitor) -> dict[str, Any]:
+    """A monitor as the API shows it. `state`: ok, pending (met, not often enough yet), firing, or waiting."""
+    last = monitor.last
+    return {
+        "name": monitor.name,
+        **rule_json(monitor.rule),
+        "text": rule_told(monitor.rule),
+        "state": state_of(monitor),
+        "family": monitor.family,
+        "created_at": clock.render(monitor.created_at),
+        "created_by": monitor.created_by,
+        "last": None
+        if last is None
+        else {
+            "start": clock.render(last.start),
+            "end": clock.render(last.end),
+            "met": last.met,
+            "readings": [one.__dict__ for one in last.readings],
+        },
+    }
+
+
+def state_of(monitor: Monitor) -> str:
+    """How a monitor stands, in a word."""
+    if monitor.memory.firing:
+        return "firing"
+    if monitor.last is None:
+        return "waiting"
+    return "pending" if monitor.memory.met else "ok"
+
+
+@router.post(
+    "/v1/models/{model}/monitors",
+    status_code=201,
+    openapi_extra=schema_of({"name": {"type": "string"}, **RULE}, ["name", "conditions"]),
+)
+def post_monitor(ctx: Ctx, model: str, body: JsonObject) -> dict[str, Any]:
+    """Make a monitor. It looks at each window once, from the next one on, when its numbers are final."""
+    name = check_name(body.pop("name", None))
+    with writing(ctx.engine) as connection:
+        found = locked_model(connection, ctx, model)
+        if watched.find_monitor(connection, found.id, name) is not None:
+            raise Conflict("this model has a monitor of that name: PUT replaces it")
+        return monitor_json(save(connection, ctx, found, name, read_rule(connection, found, body))[0])
+
+
+@router.get("/v1/models/{model}/monitors")
+def list_monitors(ctx: Ctx, model: str) -> dict[str, Any]:
+    """The monitors of a model by name, at most 100, each with what its last window came to."""
+    with reading(ctx.engine) as connection:
+        found = catalog.get_model(connection, ctx.principal.project_id, model)
+        listed = watched.list_monitors(connection, found.id)
+    return {"items": [monitor_json(one) for one in listed], "next_cursor": None}
+
+
+@router.get("/v1/models/{model}/monitors/{name}")
+def get_monitor(ctx: Ctx, model: str, name: str) -> dict[str, Any]:
+    """One monitor with what its last window came to."""
+    with reading(ctx.engine) as connection:
+        found = catalog.get_model(connection, ctx.principal.project_id, model)
+        return monitor_json(watched.get_monitor(connection, found.id, name))
+
+
+@router.put("/v1/models/{model}/monitors/{name}", openapi_extra=schema_of(RULE, ["conditions"]), responses={201: {}})
+def put_monitor(ctx: Ctx, response: Response, model: str, name: str, body: JsonObject) -> dict[str, Any]:
+    """Make a monitor (201) or replace its rule (200). One that fires goes on until its new rule is not met any more."""
+    check_name(name)
+    with writing(ctx.engine) as connection:
+        found = locked_model(connection, ctx, model)
+        made, created = save(connection, ctx, found, name, read_rule(connection, found, body))
+    response.status_code = 201 if created else 200
+    return monitor_json(made)
+
+
+@router.delete("/v1/models/{model}/monitors/{name}", status_code=204)
+def delete_monitor(ctx: Ctx, model: str, name: str) -> Response:
+    """Remove a monitor; its open alert is resolved."""
+    with writing(ctx.engine) as connection:
+        remove(connection, ctx, locked_model(connection, ctx, model), name)
+    return Response(status_code=204)
+
+
+def locked_model(connection: Connection, ctx: Context, name: str) -> Model:
+    """The model of that name, with its evaluation held until the transaction ends."""
+    found = catalog.get_model(connection, ctx.principal.project_id, name)
+    if profiles.lock_watermark(connection, found.id) is None:
+        raise Invalid("the model is gone")
+    return found
+
+
+def save(connection: Connection, ctx: Context, model: Model, name: str, rule: Rule) -> tuple[Monitor, bool]:
+    """Make or change a monitor in the caller's transaction; whether it is new."""
+    return watched.put_monitor(connection, model.project_id, model.id, name, rule, clock.now(), ctx.principal.name)
+
+
+def remove(connection: Connection, ctx: Context, model: Model, name: str) -> None:
+    """Remove a monitor, and resolve its open alert.
+
+    Raises:
+        NotFound: the model has none of that name.
+    """
+    found = watched.get_monitor(connection, model.id, name)
+    watched.delete_monitor(connection, found)
+    current = alerts.open_alert(connection, model.id, found.family)
+    if current is not None:
+        public_url = ctx.settings.public_url
+        transition.resolve(connection, model.project_id, current.id, ctx.principal.name, clock.now(), public_url)

@@ -1,0 +1,55 @@
+"""Monitors by hand on the pages: a list with last values, a form, and their alerts."""
+
+from fastapi.testclient import TestClient
+from sqlalchemy.engine import Engine
+
+from dashboards.links import Links
+from monitor.alerts import transition
+from monitor.evaluate.monitors import verdict_of
+from monitor.stats.rule import Condition, Memory, Reading, Rule, advance
+from monitor.store.session import writing
+from tests.dashboards.seeded import START, WINDOW, Seeded
+
+LINKS = Links()
+FORM = {"metric": "psi", "feature": "amount", "op": ">", "value": "0.25", "windows": "2", "missing": "ignore"}
+
+
+def send(pages: TestClient, seeded: Seeded, **fields: str) -> int:
+    return pages.post(LINKS.monitors(seeded.drifting), data=FORM | fields).status_code
+
+
+def test_a_form_makes_a_monitor_and_removes_it(pages: TestClient, seeded: Seeded) -> None:
+    assert send(pages, seeded, name="drift", severity="critical", segment="", version="") == 303
+    (made,) = pages.get(f"/v1/models/{seeded.drifting}/monitors").json()["items"]
+    assert made["conditions"] == [{"metric": "psi", "op": ">", "value": 0.25, "feature": "amount"}]
+    assert (made["windows"], made["severity"]) == (2, "critical")
+    page = pages.get(LINKS.model(seeded.drifting)).text
+    assert "psi of <code>amount</code> above 0.25, 2 windows in a row" in page and "none yet" in page
+    assert pages.post(LINKS.monitor_removal(seeded.drifting, "drift")).status_code == 303
+    assert "none yet" not in pages.get(LINKS.model(seeded.drifting)).text
+
+
+def test_a_wrong_form_is_answered_in_words(pages: TestClient, seeded: Seeded) -> None:
+    for fields in (
+        {"name": "a b"},
+        {},
+        {"name": "a", "value": "much"},
+        {"name": "a", "windows": "x"},
+        {"name": "a", "feature": "no"},
+    ):
+        answer = pages.post(LINKS.monitors(seeded.drifting), data=FORM | fields)
+        assert answer.status_code == 422 and "Traceback" not in answer.text
+    assert pages.get(f"/v1/models/{seeded.drifting}/monitors").json()["items"] == []
+
+
+def test_its_alert_shows_the_value_and_no_budget(pages: TestClient, seeded: Seeded, seeded_engine: Engine) -> None:
+    rule = Rule((Condition("volume", "<", 100.0),))
+    _, step = advance(rule, Memory(), [Reading(60.0, 60.0, 60.0, 60)], START)
+    verdict = verdict_of("few", rule, step, [Reading(60.0, 60.0, 60.0, 60)], False, START, START + WINDOW)
+    with writing(seeded_engine) as connection:
+        transition.apply(connection, 1, 1, seeded.drifting, [verdict], START + WINDOW, "")
+    found = pages.get("/v1/alerts", params={"model": seeded.drifting}).json()["items"]
+    (alert,) = [one for one in found if one["family"] == "monitor:few"]
+    page = pages.get(LINKS.alert(alert["id"])).text
+    assert "Monitor few" in page and "its rule was met in one window" in page and "no false-alarm budget" in page
+    assert "Volume is 60 rows, below 100 rows" in page
