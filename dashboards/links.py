@@ -58,6 +58,15 @@ class Links:
     def monitor_removal(self, model: str, monitor: str) -> str:
         return f"{self.monitors(model)}/{_name(monitor)}/delete"
 
+    def backtests(self, model: str) -> str:
+        return f"{self.model(model)}/backtests"
+
+    def backtest(self, model: str, backtest: str) -> str:
+        return f"{self.backtests(model)}/{_name(backtest)}"
+
+    def budget(self, model: str) -> str:
+        return f"{self.model(model)}/budget"
+
     def report(self, model: str, report: str) -> str:
         return f"{self.reports(model)}/{_name(report)}"
 

@@ -4,6 +4,7 @@ The gate in front (monitor/api/gate.py) has let in only those who may, and forms
 """
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query
 from starlette.responses import RedirectResponse, Response
@@ -12,6 +13,7 @@ from dashboards import entry
 from dashboards.links import place, read_place
 from dashboards.pages import alert as alert_page
 from dashboards.pages import alerts, stretch
+from dashboards.pages import backtest as backtest_page
 from dashboards.pages import channels as channels_page
 from dashboards.pages import events as events_page
 from dashboards.pages import feature as feature_page
@@ -26,6 +28,8 @@ from dashboards.visit import Form, Page, PageRoute, Visit
 from monitor import clock
 from monitor.alerts import notify, transition
 from monitor.alerts.rules import read_comment, read_silence
+from monitor import backtests, clock
+from monitor.alerts import transition
 from monitor.api import monitors
 from monitor.evaluate.events import remove
 from monitor.evaluate.rules import check_name, read_rule
@@ -264,4 +268,31 @@ def remove_monitor(visit: Page, model: str, monitor: str) -> Response:
     with writing(visit.ctx.engine) as connection:
         known = monitors.locked_model(connection, visit.ctx, model)
         monitors.remove(connection, visit.ctx, known, monitor)
+    return RedirectResponse(visit.links.model(model) + "#monitors", 303)
+
+
+@router.post("/models/{model}/backtests")
+def ask_for_backtest(visit: Page, model: str, fields: Form) -> Response:
+    with reading(visit.ctx.engine) as connection:
+        known = get_model(connection, visit.project_id, model)
+        asked = backtest_page.read(connection, known, fields, clock.now())
+    made = backtests.ask(visit.ctx.engine, known, asked, clock.now())
+    query = f"?name={quote(fields['name'])}" if fields.get("name") else ""
+    return RedirectResponse(visit.links.backtest(model, made.id) + query, 303)
+
+
+@router.get("/models/{model}/backtests/{backtest}")
+def backtest(visit: Page, model: str, backtest: str, name: Short = None) -> Response:
+    with reading(visit.ctx.engine) as connection:
+        known = get_model(connection, visit.project_id, model)
+        found = backtest_page.load(connection, known, backtest, name or "")
+        frame = visit.frame(connection, "models", 0 if found.done else 2)
+    return page("backtest.html", frame, page=found)
+
+
+@router.post("/models/{model}/budget")
+def save_budget(visit: Page, model: str, fields: Form) -> Response:
+    with writing(visit.ctx.engine) as connection:
+        known = get_model(connection, visit.project_id, model)
+        backtest_page.save_budget(connection, known, fields, clock.now(), visit.ctx.principal.name)
     return RedirectResponse(visit.links.model(model) + "#monitors", 303)

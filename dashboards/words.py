@@ -107,7 +107,7 @@ ADVICE = {
 MONITOR = "monitor:"  # begins the family of a monitor by hand
 MONITOR_ADVICE = (
     "Its chart shows when the number passed the bound, and whether it has come back.",
-    "If it fires too often, ask for more windows in a row, another bound, or a `clear` bound.",
+    "If it fires too often, ask for more windows in a row, another bound, or a `clear` bound; back-test it first.",
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor import clock, log, telemetry
+from monitor import backtests, clock, log, telemetry
 from monitor.alerts import deliver, refresh, release, transition
 from monitor.curves import curves
 from monitor.errors import NotFound
@@ -128,6 +128,14 @@ class Jobs:
     def report(self) -> None:
         """Compute the reports that were asked for."""
         self._alone("report", lambda: run_pending_reports(self._engine, self._settings, clock.now()), shared=True)
+
+    def backtest(self) -> None:
+        """Play the back-tests that were asked for."""
+        self._alone(
+            "backtest",
+            lambda: backtests.run_pending(self._engine, clock.now(), lambda: self.stopping),
+            shared=True,
+        )
 
     def sweep(self) -> None:
         """Remove what is older than the retention."""

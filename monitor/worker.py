@@ -78,7 +78,7 @@ def _work(engine: Engine, settings: Settings, parent_pid: int | None, stop: thre
 
 
 def schedule(jobs: Jobs, settings: Settings) -> BackgroundScheduler:
-    """The timetable. A job never overlaps itself; evaluation, messages and reports do not wait for each other."""
+    """The timetable. A job never overlaps itself, and no job waits for another one."""
     scheduler = BackgroundScheduler(
         timezone="UTC",
         executors={"default": ThreadPoolExecutor(5)},
@@ -91,6 +91,7 @@ def schedule(jobs: Jobs, settings: Settings) -> BackgroundScheduler:
     scheduler.add_job(jobs.report, "interval", seconds=REPORT_SECONDS, id="report", next_run_time=soon)
     scheduler.add_job(jobs.refresh, "interval", seconds=REFRESH_SECONDS, id="refresh", next_run_time=soon)
     scheduler.add_job(jobs.compact, "interval", seconds=COMPACT_SECONDS, id="compact", next_run_time=soon)
+    scheduler.add_job(jobs.backtest, "interval", seconds=REPORT_SECONDS, id="backtest", next_run_time=soon)
     first = soon + timedelta(microseconds=FIRST_SWEEP)
     scheduler.add_job(jobs.sweep, "interval", seconds=SWEEP_SECONDS, id="sweep", next_run_time=first)
     return scheduler

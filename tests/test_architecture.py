@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("monitor.settings", "monitor.errors", "monitor.clock", "monitor.log", "monitor.telemetry", "monitor.columns"),
     ("monitor.stats", "monitor.store"),
     ("monitor.ingest", "monitor.evaluate", "monitor.alerts"),
-    ("monitor.api", "monitor.jobs", "monitor.curves", "monitor.reports", "monitor.leadership", "dashboards"),
+    ("monitor.api", "monitor.jobs", "monitor.curves", "monitor.reports", "monitor.backtests", "monitor.leadership", "dashboards"),
     ("monitor.app", "monitor.worker", "monitor.installation"),
     ("monitor.server",),
     ("monitor.cli", "monitor.commands"),

@@ -12,6 +12,7 @@ branch_labels = None
 depends_on = None
 
 Int = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Real = sa.Double().with_variant(sa.REAL(), "sqlite")
 
 
 def upgrade() -> None:
@@ -49,9 +50,28 @@ def upgrade() -> None:
         sqlite_strict=True,
         sqlite_with_rowid=True,
     )
+    op.create_table(
+        "backtest",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("project_id", Int, nullable=False),
+        sa.Column("model_id", Int, nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("progress", Real, nullable=False),
+        sa.Column("result", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("attempts", Int, nullable=False),
+        sa.Column("created_at", Int, nullable=False),
+        sa.Column("finished_at", Int, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_backtest")),
+        sqlite_strict=True,
+        sqlite_with_rowid=True,
+    )
+    op.create_index(op.f("ix_backtest_model_id_created_at"), "backtest", ["model_id", "created_at"])
 
 
 def downgrade() -> None:
     """Drop them."""
+    op.drop_table("backtest")
     op.drop_table("monitor")
     op.drop_table("model_event")

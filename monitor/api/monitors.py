@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Response
 from sqlalchemy.engine import Connection
 
-from monitor import clock
+from monitor import backtests, clock
 from monitor.alerts import transition
 from monitor.api.deps import Context, Ctx, JsonObject
 from monitor.errors import Conflict, Invalid
@@ -21,7 +22,9 @@ from monitor.evaluate.rules import (
 from monitor.evaluate.watched import Monitor
 from monitor.stats.rule import MATCHES, MISSING, OPS, Rule
 from monitor.store import alerts, catalog, profiles
+from monitor.store import backtests as stored_backtests
 from monitor.store.alerts import SEVERITIES
+from monitor.store.backtests import Backtest
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
 
@@ -104,6 +107,61 @@ def post_monitor(ctx: Ctx, model: str, body: JsonObject) -> dict[str, Any]:
         if watched.find_monitor(connection, found.id, name) is not None:
             raise Conflict("this model has a monitor of that name: PUT replaces it")
         return monitor_json(save(connection, ctx, found, name, read_rule(connection, found, body))[0])
+
+
+_TIME = {"type": "string", "format": "date-time"}
+_BUDGET = {
+    "type": "object",
+    "properties": {"false_alarms": {"type": "number"}, "per": {"type": "string", "examples": ["90d"]}},
+    "description": "in place of a rule: the model's own alarms under this budget",
+}
+
+
+def backtest_json(model: str, found: Backtest) -> dict[str, Any]:
+    """A back-test as the API shows it."""
+    return {
+        "id": found.id,
+        "setting": backtests.Asked.load(found.request).shown(),
+        "state": found.state,
+        "progress": found.progress,
+        "error": found.error,
+        "created_at": clock.render(found.created_at),
+        "finished_at": None if found.finished_at is None else clock.render(found.finished_at),
+        "url": f"/v1/models/{model}/monitors/backtests/{found.id}",
+        "result": None if found.result is None else orjson.loads(found.result),
+    }
+
+
+@router.post(
+    "/v1/models/{model}/monitors/backtest",
+    responses={202: {}},
+    openapi_extra=schema_of({**RULE, "alert_budget": _BUDGET, "from": _TIME, "to": _TIME}, []),
+)
+def post_backtest(ctx: Ctx, response: Response, model: str, body: JsonObject) -> dict[str, Any]:
+    """Play a rule, or an alert budget, over the stored history before it is saved.
+
+    A rule over up to 1,500 windows is answered at once (200); anything longer is played in the background (202), and
+    `url` says how far it is. `result` says how often it would have paged and when, and which of these pages vanish
+    with the rows and outcomes that came after their window had given its evidence.
+    """
+    wall = clock.now()
+    with reading(ctx.engine) as connection:
+        found = catalog.get_model(connection, ctx.principal.project_id, model)
+        asked = backtests.read(connection, found, body, catalog.model_now(connection, found, wall))
+    made = backtests.ask(ctx.engine, found, asked, wall)
+    shown = backtest_json(found.name, made)
+    if made.finished_at is None:
+        response.status_code = 202
+        response.headers["location"] = shown["url"]
+    return shown
+
+
+@router.get("/v1/models/{model}/monitors/backtests/{backtest}")
+def get_backtest(ctx: Ctx, model: str, backtest: str) -> dict[str, Any]:
+    """How far a back-test is, and its result; the 50 newest of a model are kept."""
+    with reading(ctx.engine) as connection:
+        found = catalog.get_model(connection, ctx.principal.project_id, model)
+        return backtest_json(found.name, stored_backtests.get(connection, found.id, backtest))
 
 
 @router.get("/v1/models/{model}/monitors")

@@ -17,7 +17,7 @@ from monitor.evaluate.cuts import Shelf, Want
 from monitor.evaluate.query import segment_of
 from monitor.evaluate.rules import needs_outcomes, reading_told
 from monitor.evaluate.watched import Last, Monitor
-from monitor.stats.measure import METRICS, measure_one
+from monitor.stats.measure import METRICS, Value, measure_one
 from monitor.stats.profile import Profile
 from monitor.stats.rule import Condition, Memory, Reading, Rule, Step, advance
 from monitor.stats.verdict import Cause, Verdict
@@ -169,7 +169,11 @@ def reading_of(shelf: Shelf, condition: Condition, profile: Profile | None) -> R
         return Reading(0.0) if condition.metric == VOLUME else Reading()
     if condition.feature is not None and ("feature", condition.feature) not in profile.layout.slices:
         return Reading()
-    value = measure_one(profile, reference, condition.metric, condition.feature)
+    return to_reading(measure_one(profile, reference, condition.metric, condition.feature))
+
+
+def to_reading(value: Value) -> Reading:
+    """A measured value as a rule takes it: what is not finite is none."""
     return Reading(_finite(value.value), _finite(value.low), _finite(value.high), value.n)
 
 

@@ -133,7 +133,7 @@ def _write(engine: Engine, model: Model, judged: Judged, now: int, on_verdicts: 
 def judge_due(connection: Connection, model: Model, now: int, limit: int) -> list[Judged]:
     """The next due windows, at most `limit`, judged in the order in which they were due."""
     lines = [Line.read(connection, model.id, kind) for kind in KINDS]
-    judging = _Judging(connection, model)
+    judging = Judging(connection, model)
     found: list[Judged] = []
     while len(found) < limit and (due := next_due(connection, model, lines, now)) is not None:
         judged = judging.judge(due)
@@ -142,7 +142,7 @@ def judge_due(connection: Connection, model: Model, now: int, limit: int) -> lis
     return found
 
 
-class _Judging:
+class Judging:
     """Judges windows one after the other, the detectors' states going from one to the next."""
 
     def __init__(self, connection: Connection, model: Model) -> None:
@@ -168,7 +168,7 @@ class _Judging:
             return Judged(due, rows, seen=seen)
         if reference.until is not None and due.start < reference.until:
             return Judged(due, rows, seen=seen)  # a window of the reference itself, or before it
-        base = _baseline(reference, self._model.config.budget_windows, self._model.config.timezone)
+        base = baseline_of(reference, self._model.config.budget_windows, self._model.config.timezone)
         # States made against an earlier reference too: the judge knows them, and ends what was open against it.
         states = {cast(Family, family): state for family, (_, state) in self._states.items()}
         window = empty(reference.binning) if profile is None else profile
@@ -191,8 +191,8 @@ class _Judging:
 
 
 @lru_cache(maxsize=16)
-def _baseline(reference: Reference, budget_windows: float, timezone: str) -> judge.Baseline:
-    """Costly to make; references are cached, so the same object comes back."""
+def baseline_of(reference: Reference, budget_windows: float, timezone: str) -> judge.Baseline:
+    """What windows are judged against. Costly to make; references are cached, so the same object comes back."""
     return judge.baseline(
         reference.binning,
         reference.profile,

@@ -78,6 +78,16 @@ def latest_measurement(connection: Connection, model_id: int, start: int) -> Mea
     return found[0] if found else None
 
 
+def revisions_between(connection: Connection, model_id: int, from_at: int, to_at: int) -> list[Measurement]:
+    """Every revision of the windows that start in [from_at, to_at), by start, the oldest first."""
+    query = (
+        sa.select(*_COLUMNS)
+        .where(measurement.c.model_id == model_id, measurement.c.start >= from_at, measurement.c.start < to_at)
+        .order_by(measurement.c.start, measurement.c.revision)
+    )
+    return [Measurement(*row) for row in connection.execute(query)]
+
+
 def revisions(connection: Connection, model_id: int, start: int) -> list[Measurement]:
     """Every revision of a window's numbers, oldest first."""
     query = (

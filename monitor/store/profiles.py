@@ -221,6 +221,24 @@ def extent(connection: Connection, model_id: int) -> tuple[int, int] | None:
     return (min(low for low, _ in found), max(high for _, high in found)) if found else None
 
 
+def latest_known(
+    connection: Connection, model_id: int, span: int, from_at: int, to_at: int
+) -> dict[int, tuple[int, int]]:
+    """Of every profile's start in [from_at, to_at): its live rows, and the latest known_at of all rows and outcomes."""
+    live = sa.case((profile.c.role == LIVE, profile.c.rows), else_=0)
+    query = (
+        sa.select(profile.c.start, sa.func.max(live), sa.func.max(profile.c.max_known_at))
+        .where(
+            profile.c.model_id == model_id,
+            profile.c.span == span,
+            profile.c.start >= from_at,
+            profile.c.start < to_at,
+        )
+        .group_by(profile.c.start)
+    )
+    return {start: (int(rows), int(known)) for start, rows, known in connection.execute(query)}
+
+
 # ---------------------------------------------------------------- dirty windows
 
 

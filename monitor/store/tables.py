@@ -348,6 +348,22 @@ monitor = _table(
     sa.UniqueConstraint("model_id", "name"),
 )
 
+backtest = _table(
+    "backtest",
+    sa.Column("id", Text, primary_key=True),
+    _project(),
+    _model(),
+    sa.Column("request", Text, nullable=False),  # JSON
+    sa.Column("state", Text, nullable=False),  # pending | running | done | failed
+    sa.Column("progress", Real, nullable=False),  # 0 to 1
+    sa.Column("result", Text),  # JSON
+    sa.Column("error", Text),
+    sa.Column("attempts", Int, nullable=False),
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("finished_at", Int),
+    sa.Index(None, "model_id", "created_at"),
+)
+
 alert = _table(
     "alert",
     sa.Column("id", Text, primary_key=True),

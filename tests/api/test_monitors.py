@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
-from monitor import clock, jobs
+from monitor import backtests, clock, jobs
 from monitor.settings import Settings
 from monitor.store import keys
 from monitor.store.session import writing
@@ -85,3 +85,34 @@ def test_removing_a_monitor_that_fires_resolves_its_alert(
     api.delete(f"{URL}/slow")
     (alert,) = api.get("/v1/alerts").json()["items"]
     assert alert["state"] == "resolved"
+
+
+def test_a_rule_is_played_at_once_and_a_budget_in_the_background(
+    api: TestClient, sqlite_engine: Engine, sqlite_settings: Settings, reader: Headers
+) -> None:
+    for hour in (8, 9, 10):
+        at = f"2026-03-02T{hour:02}:30:00Z"
+        row: dict[str, Any] = {"id": at, "timestamp": at, "known_at": at, "features": {"x": 1}, "latency_ms": 90}
+        assert api.post("/v1/models/churn/predictions", json=row).status_code == 200
+    jobs.evaluate_fully(sqlite_engine, sqlite_settings, 1, clock.now())
+    done = api.post(f"{URL}/backtest", json={**SLOW, "windows": 1})
+    assert done.status_code == 200 and done.json()["state"] == "done"
+    result = done.json()["result"]
+    assert (result["pages"], result["vanishing"], result["windows"]) == (1, 0, 2)
+    assert result["episodes"][0]["opened_at"] == "2026-03-02T09:10:00Z"
+    assert result["text"] == "would have paged once in 2 windows"
+    assert api.get(done.json()["url"]).json() == done.json()
+    assert api.get(URL).json()["items"] == []  # nothing is saved
+    asked = api.post(f"{URL}/backtest", json={"alert_budget": {"false_alarms": 2, "per": "30d"}})
+    assert asked.status_code == 202 and asked.headers["location"] == asked.json()["url"]
+    assert asked.json()["setting"] == {"alert_budget": {"false_alarms": 2, "per": "30d"}}
+    assert backtests.run_pending(sqlite_engine, clock.now()) == 1
+    shown = api.get(asked.json()["url"]).json()
+    assert shown["state"] == "done" and "pages" in shown["result"]
+    assert api.post(f"{URL}/backtest", json=SLOW, headers=reader).status_code == 403
+    assert api.get(f"{URL}/backtests/nope").status_code == 404
+
+
+def test_five_back_tests_may_wait(api: TestClient) -> None:
+    waiting = [api.post(f"{URL}/backtest", json={"alert_budget": {}}).status_code for _ in range(6)]
+    assert waiting == [202] * 5 + [429]

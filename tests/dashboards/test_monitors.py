@@ -1,9 +1,13 @@
 """Monitors by hand on the pages: a list with last values, a form, and their alerts."""
 
+import html
+import re
+
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
 from dashboards.links import Links
+from monitor import backtests, clock
 from monitor.alerts import transition
 from monitor.evaluate.monitors import verdict_of
 from monitor.stats.rule import Condition, Memory, Reading, Rule, advance
@@ -53,3 +57,36 @@ def test_its_alert_shows_the_value_and_no_budget(pages: TestClient, seeded: Seed
     page = pages.get(LINKS.alert(alert["id"])).text
     assert "Monitor few" in page and "its rule was met in one window" in page and "no false-alarm budget" in page
     assert "Volume is 60 rows, below 100 rows" in page
+
+
+def test_a_rule_is_played_before_it_is_saved(pages: TestClient, seeded: Seeded) -> None:
+    played = pages.post(LINKS.backtests(seeded.drifting), data=FORM | {"name": "drift"})
+    assert played.status_code == 303
+    page = pages.get(played.headers["location"]).text
+    assert "would have paged" in page and "psi of <code>amount</code> above 0.25" in page and "stays" in page
+    fields = dict(re.findall(r'name="(\w+)"[^>]* value="([^"]*)"', page))
+    fields = {name: html.unescape(value) for name, value in fields.items()}
+    assert fields["name"] == "drift"
+    assert pages.get(f"/v1/models/{seeded.drifting}/monitors").json()["items"] == []
+    assert pages.post(LINKS.monitors(seeded.drifting), data=fields).status_code == 303
+    (made,) = pages.get(f"/v1/models/{seeded.drifting}/monitors").json()["items"]
+    assert made["conditions"] == [{"metric": "psi", "op": ">", "value": 0.25, "feature": "amount"}]
+    assert made["windows"] == 2
+
+
+def test_a_budget_is_played_in_the_background_and_saved(
+    pages: TestClient, seeded: Seeded, seeded_engine: Engine
+) -> None:
+    asked = pages.post(LINKS.backtests(seeded.drifting), data={"false_alarms": "2", "per": "60d"})
+    assert asked.status_code == 303
+    assert "loads itself again" in pages.get(asked.headers["location"]).text
+    assert backtests.run_pending(seeded_engine, clock.now()) == 1
+    page = pages.get(asked.headers["location"]).text
+    assert "2 false alarms in 60d" in page and "It would have paged" in page and "Inputs changed" in page
+    saved = pages.post(LINKS.budget(seeded.drifting), data={"false_alarms": "2", "per": "60d"})
+    assert saved.status_code == 303
+    model = pages.get(f"/v1/models/{seeded.drifting}").json()
+    assert model["alert_budget"] == {"false_alarms": 2.0, "per": "60d"}
+    assert model["window"] == "6h" and "amount" in model["features"]
+    for wrong in ({"false_alarms": "many", "per": "60d"}, {"false_alarms": "1", "per": "soon"}):
+        assert pages.post(LINKS.budget(seeded.drifting), data=wrong).status_code == 422
