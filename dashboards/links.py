@@ -100,6 +100,9 @@ class Links:
     def replay(self, channel: str, delivery: str) -> str:
         return f"{self.channels()}/{_name(channel)}/deliveries/{_name(delivery)}/replay"
 
+    def doctor(self) -> str:
+        return f"{self.root}/doctor"
+
     def docs(self) -> str:
         return f"{self.root}/docs"
 

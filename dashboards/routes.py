@@ -15,6 +15,7 @@ from dashboards.pages import alert as alert_page
 from dashboards.pages import alerts, stretch
 from dashboards.pages import backtest as backtest_page
 from dashboards.pages import channels as channels_page
+from dashboards.pages import doctor as doctor_page
 from dashboards.pages import events as events_page
 from dashboards.pages import feature as feature_page
 from dashboards.pages import features as features_page
@@ -296,3 +297,12 @@ def save_budget(visit: Page, model: str, fields: Form) -> Response:
         known = get_model(connection, visit.project_id, model)
         backtest_page.save_budget(connection, known, fields, clock.now(), visit.ctx.principal.name)
     return RedirectResponse(visit.links.model(model) + "#monitors", 303)
+
+
+@router.get("/doctor")
+def doctor(visit: Page) -> Response:
+    ctx = visit.ctx
+    found = doctor_page.load(ctx.engine, ctx.settings, visit.project_id, clock.now(), ctx.principal.may("admin"))
+    with reading(ctx.engine) as connection:
+        frame = visit.frame(connection, "doctor", REFRESH)
+    return page("doctor.html", frame, page=found)

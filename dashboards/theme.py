@@ -83,4 +83,10 @@ MONITOR = {
     "firing": State("Firing", "bell", "bad"),
     "waiting": State("Waiting", "clock", "info"),
 }
+FINDING = {
+    "ok": State("Well", "check", "good"),
+    "note": State("Note", "info", "info"),
+    "warning": State("Warning", "triangle", "warn"),
+    "error": State("Wrong", "octagon", "bad"),
+}
 UNKNOWN = State("Unknown", "empty", "quiet")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.commands import access, apply, data, run
+from monitor.commands import access, apply, data, health, run
 from monitor.commands.console import complain, say
 from monitor.errors import KeepwatchError
 
@@ -22,6 +22,7 @@ run.register(app)
 data.register(app)
 access.register(app)
 apply.register(app)
+health.register(app)
 
 # What typer raises about a wrong option; the class itself is not part of its interface.
 _UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")

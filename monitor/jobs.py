@@ -3,7 +3,9 @@
 Every job asks the database what is due, does it, and may be run again at any time by any number of workers.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,14 +19,16 @@ from monitor.leadership import Leadership
 from monitor.reports import run_pending_reports
 from monitor.settings import Settings
 from monitor.stats.verdict import Verdict
-from monitor.store import catalog, compaction, retention, sessions
+from monitor.store import catalog, compaction, retention, sessions, ticks
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
+from monitor.store.ticks import Tick
 
 _log = log.get(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds, after a model's evaluation failed
 TURN = 10.0  # seconds that a model with a backlog is worked at before the others have their turn
+NOTE_SECONDS = 15.0  # between two notes that this worker lives
 MOST_IDLE = 20  # steps without any progress: another evaluator is at the same model
 
 
@@ -76,10 +80,12 @@ class Jobs:
         self._settings = settings
         self._leadership = leadership
         self._pauses: dict[int, tuple[float, float]] = {}  # model -> (seconds, until)
+        self._noted_until = 0.0
         self.stopping = False
 
     def evaluate(self) -> None:
         """Evaluate every model that no other worker is at; one that fails does not stop the others."""
+        self._note_tick()
         for model_id, project_id in self._models():
             if self.stopping:
                 return
@@ -88,6 +94,20 @@ class Jobs:
             with self._leadership.holding("evaluate", str(model_id), project_id) as ours:
                 if ours:
                     self._evaluate_one(model_id)
+
+    def _note_tick(self) -> None:
+        """Say in the database that this worker lives, now and then."""
+        if clock.monotonic() < self._noted_until:
+            return
+        with self._leadership.holding("note", "", 1) as ours:
+            if ours:
+                self._note("", None)
+        self._noted_until = clock.monotonic() + NOTE_SECONDS
+
+    def _note(self, subject: str, error: str | None) -> None:
+        tick = Tick("evaluate", subject, clock.now(), f"pid {os.getpid()}", error)
+        with suppress(SQLAlchemyError), writing(self._engine) as connection:
+            ticks.note(connection, 1, tick)
 
     def _evaluate_one(self, model_id: int) -> None:
         try:
@@ -103,8 +123,10 @@ class Jobs:
             pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self._pauses.get(model_id, (0.0, 0.0))[0]))
             self._pauses[model_id] = (pause, clock.monotonic() + pause)
             _log.error("evaluation_failed", model_id=model_id, again_in_seconds=pause, exc_info=error)
+            self._note(str(model_id), f"{type(error).__name__}: {log.hide(str(error))}"[:500])
         else:
-            self._pauses.pop(model_id, None)
+            if self._pauses.pop(model_id, None) is not None:
+                self._note(str(model_id), None)
 
     def _models(self) -> list[tuple[int, int]]:
         with reading(self._engine) as connection:

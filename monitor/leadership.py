@@ -43,11 +43,30 @@ def make(settings: Settings, engine: Engine) -> Leadership:
     return LeaseLeadership(engine)
 
 
+def is_led(database: Path) -> bool:
+    """Whether a process holds the lock beside an embedded database."""
+    try:
+        file = os.open(_lock_of(database), os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # for a blink: a worker that starts now asks again
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _lock_of(database: Path) -> Path:
+    return database.with_name(database.name + ".worker.lock")
+
+
 class FileLeadership:
     """One process leads: the one that holds the lock on `<database>.worker.lock`."""
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(database.name + ".worker.lock")
+        self._path = _lock_of(database)
         self._file: int | None = None
         self._lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""Events of models, monitors by hand, back-tests.
+"""Events of models, monitors by hand, back-tests, runs of jobs.
 
 Revision: 0006
 """
@@ -68,10 +68,23 @@ def upgrade() -> None:
         sqlite_with_rowid=True,
     )
     op.create_index(op.f("ix_backtest_model_id_created_at"), "backtest", ["model_id", "created_at"])
+    op.create_table(
+        "job_run",
+        sa.Column("job", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("project_id", Int, nullable=False),
+        sa.Column("at", Int, nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("job", "subject", name=op.f("pk_job_run")),
+        sqlite_strict=True,
+        sqlite_with_rowid=True,
+    )
 
 
 def downgrade() -> None:
     """Drop them."""
+    op.drop_table("job_run")
     op.drop_table("backtest")
     op.drop_table("monitor")
     op.drop_table("model_event")

@@ -50,6 +50,49 @@ def window_rows(connection: Connection, model_id: int, from_us: int, to_us: int)
     return list(latest.values())
 
 
+@dataclass(frozen=True)
+class WindowState:
+    """The latest revision of a window without its numbers; `final`: it has given its inputs' evidence."""
+
+    start: int
+    end: int
+    revision: int
+    rows: int
+    labelled: int
+    final: bool
+    error: str | None
+
+
+def window_states(connection: Connection, model_id: int, limit: int) -> list[WindowState]:
+    """The last windows that were measured, at most `limit`, oldest first."""
+    table = t.measurement
+    newest = sa.select(table.c.start).where(table.c.model_id == model_id).distinct()
+    first = sa.select(sa.func.min(newest.order_by(table.c.start.desc()).limit(limit).subquery().c.start))
+    names = ("start", "end", "revision", "rows", "labelled", "inputs_state", "error")
+    query = (
+        sa.select(*(table.c[name] for name in names))
+        .where(table.c.model_id == model_id, table.c.start >= first.scalar_subquery())
+        .order_by(table.c.start, table.c.revision)
+    )
+    latest = {
+        row.start: WindowState(
+            row.start, row.end, row.revision, row.rows, row.labelled, row.inputs_state == "final", row.error
+        )
+        for row in connection.execute(query)
+    }
+    return list(latest.values())
+
+
+def alerts_opened(connection: Connection, model_id: int, since: int) -> dict[str, int]:
+    """How many alerts of each family were opened since then."""
+    query = (
+        sa.select(t.alert.c.family, sa.func.count())
+        .where(t.alert.c.model_id == model_id, t.alert.c.opened_at >= since)
+        .group_by(t.alert.c.family)
+    )
+    return {family: int(number) for family, number in connection.execute(query)}
+
+
 def timezones(connection: Connection, model_ids: Iterable[int]) -> dict[int, str]:
     """The timezone of each model, by its number."""
     wanted = sorted(set(model_ids))

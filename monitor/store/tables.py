@@ -554,6 +554,17 @@ lease = _table(
     sa.Column("lease_until", Int, nullable=False),
 )
 
+# When each job ran last: of all models (subject ""), and of a model whose evaluation failed.
+job_run = _table(
+    "job_run",
+    sa.Column("job", Text, primary_key=True),
+    sa.Column("subject", Text, primary_key=True),
+    _project(),
+    sa.Column("at", Int, nullable=False),
+    sa.Column("owner", Text, nullable=False),
+    sa.Column("error", Text),
+)
+
 report = _table(
     "report",
     sa.Column("id", Text, primary_key=True),

@@ -1,0 +1,183 @@
+"""Monitors that are noisy, deaf, starved or stale, each with the change to make.
+
+Noisy: pages more often than anybody bears. Deaf: cannot say what it is there for. Starved: gets too little to judge.
+Stale: judges by numbers, or against a reference, that time has overtaken.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy.engine import Connection
+
+from monitor import clock
+from monitor.clock import DAY
+from monitor.doctor import Finding
+from monitor.evaluate import series as data
+from monitor.evaluate import watched
+from monitor.evaluate.loaded import reference_for
+from monitor.evaluate.monitors import is_plain
+from monitor.evaluate.rules import amount, rule_told, subject
+from monitor.evaluate.watched import Monitor
+from monitor.stats.rule import Condition
+from monitor.store import events, overview, profiles, references
+from monitor.store.catalog import Model
+from monitor.store.overview import WindowState
+
+RECENT = 200  # windows that are looked at
+LEAST = 20  # windows from which a share means something
+FEW_ROWS = 20  # a window of fewer joins the next one
+ENOUGH_ROWS = 50
+OFTEN = 5  # pages of a monitor in 30 days
+NOISY = 3  # times the budget
+OLD_REFERENCE = 365 * DAY
+YOUNG = 7 * DAY
+_LENGTHS = ("1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d", "7d")
+
+
+def examine(connection: Connection, model: Model, now: int) -> list[Finding]:
+    """What is wrong with the monitoring of a model at `now`, its own clock; one "ok" when nothing is."""
+    states = overview.window_states(connection, model.id, RECENT)
+    found = [
+        *_noisy(connection, model, now),
+        *_deaf(connection, model, now),
+        *_starved(model, states, now),
+        *_stale(connection, model, states, now),
+    ]
+    for one in watched.list_monitors(connection, model.id):
+        found += _by_hand(connection, model, one, now)
+    if not found:
+        found = [Finding("monitors", "ok", "Nothing about its monitoring asks for a change")]
+    return [Finding(one.area, one.level, one.text, one.change, model.name) for one in found]
+
+
+def _noisy(connection: Connection, model: Model, now: int) -> list[Finding]:
+    config = model.config
+    opened = overview.alerts_opened(connection, model.id, now - clock.parse_span(config.per))
+    count = sum(number for family, number in opened.items() if not family.startswith("monitor:"))
+    if count <= max(NOISY * config.false_alarms, NOISY):
+        return []
+    text = f"Noisy: {count} alerts within {config.per}, where {config.false_alarms:g} false ones are budgeted"
+    change = (
+        "If the world has changed for good, PUT a new reference; mark stretches that were broken as known_bad; "
+        "or back-test a smaller alert_budget"
+    )
+    return [Finding("noisy", "warning", text, change)]
+
+
+def _deaf(connection: Connection, model: Model, now: int) -> list[Finding]:
+    found = []
+    if model.paused_at is not None:
+        text = f"Deaf: paused since {_minute(model.paused_at)}"
+        found.append(Finding("deaf", "warning", text, 'POST …/pause with {"paused": false}'))
+    number = profiles.current_number(connection, model.id)
+    reference = reference_for(connection, model.id, number) if number else None
+    if reference is not None and not reference.profile.labelled:
+        text = "Deaf to performance: the reference has no outcomes"
+        found.append(Finding("deaf", "warning", text, "PUT a reference whose rows carry `actual`"))
+    if reference is not None and not reference.windows:
+        text = "Deaf to traffic, daily and weekly rhythm: the reference has no windows"
+        found.append(Finding("deaf", "note", text, "PUT a reference with timestamps that spans some weeks"))
+    if events.touches(events.known_bad(connection, model.id), now - model.config.window_us, now):
+        text = "Deaf at present: this stretch is marked as known to be bad"
+        found.append(Finding("deaf", "note", text, "DELETE the event when it is over"))
+    return found
+
+
+def _starved(model: Model, states: Sequence[WindowState], now: int) -> list[Finding]:
+    found = []
+    filled = [one.rows for one in states if one.rows]
+    if len(filled) >= LEAST and float(np.mean([rows < FEW_ROWS for rows in filled])) >= 0.5:
+        usual = float(np.median(filled))
+        needed = model.config.window_us * ENOUGH_ROWS / max(usual, 1.0)
+        longer = next((one for one in _LENGTHS if clock.parse_span(one) >= needed), _LENGTHS[-1])
+        text = f"Starved: a window of {model.config.window} has {usual:g} rows, and fewer than {FEW_ROWS} tell nothing"
+        if longer != model.config.window:
+            found.append(Finding("starved", "warning", text, f"Set window to {longer}"))
+    wait = max(model.config.label_delay_us, model.config.grace_us)
+    ripe = [one for one in states if one.rows and one.end + wait <= now]
+    if len(ripe) >= LEAST and not any(one.labelled for one in ripe):
+        text = f"Starved: none of the last {len(ripe)} windows had an outcome when its labels were due"
+        found.append(Finding("starved", "warning", text, "Send outcomes with the predictions' ids"))
+    return found
+
+
+def _stale(connection: Connection, model: Model, states: Sequence[WindowState], now: int) -> list[Finding]:
+    found = []
+    final = [one for one in states if one.rows and one.final]
+    late = [one for one in final if one.revision]
+    if len(final) >= LEAST and len(late) > 0.1 * len(final):
+        text = f"Stale: {len(late)} of the last {len(final)} windows were restated after they had given their evidence"
+        change = f"Raise label_delay (now {model.config.label_delay}) or grace (now {model.config.grace})"
+        found.append(Finding("stale", "warning", text, change))
+    if failed := [one for one in states if one.error]:
+        text = f"Stale: {len(failed)} of the last {len(states)} windows could not be measured: {failed[0].error}"
+        found.append(Finding("stale", "error", text, "Report this, please"))
+    known = references.list_references(connection, model.id)
+    if known and all(one.provisional for one in known) and now - known[0].source.get("from", now) > YOUNG:
+        text = "Stale: its first rows still serve as the reference"
+        found.append(Finding("stale", "warning", text, "PUT /v1/models/{model}/reference of a stretch that was well"))
+    until = known[-1].source.get("to") if known and not known[-1].provisional else None
+    if until is not None and now - until > OLD_REFERENCE:
+        text = f"Stale: the reference ended {(now - until) // DAY} days ago"
+        found.append(Finding("stale", "note", text, "PUT a newer stretch as the reference, if it was well"))
+    return found
+
+
+# ---------------------------------------------------------------- monitors by hand
+
+
+def _by_hand(connection: Connection, model: Model, one: Monitor, now: int) -> list[Finding]:
+    opened = overview.alerts_opened(connection, model.id, now - 30 * DAY).get(one.family, 0)
+    alone = one.rule.conditions[0] if len(one.rule.conditions) == 1 else None
+    values = _values(connection, model, alone, now) if alone is not None and is_plain(alone) else None
+    name = f"Monitor {one.name} ({rule_told(one.rule)})"
+    if opened >= OFTEN:
+        text = f"Noisy: {name} paged {opened} times in 30 days"
+        change = f"Ask for {min(2 * one.rule.windows + 1, 48)} windows in a row"
+        if alone is not None and values is not None and len(values) >= LEAST:
+            change += f", or move its bound to {amount(alone.metric, _edge(alone, values))}"
+        return [Finding("noisy", "warning", text, change + "; back-test it first")]
+    if values is None or alone is None:
+        return []
+    present = values[np.isfinite(values)]
+    if len(values) >= LEAST and len(present) < 0.5 * len(values):
+        text = f"Starved: {name} had no value in {len(values) - len(present)} of the last {len(values)} windows"
+        change = "Lower min_rows, take longer windows, or say what missing means: `missing` alert"
+        return [Finding("starved", "warning", text, change)]
+    if len(present) >= LEAST and _out_of_reach(alone, present):
+        edge = float(present.max() if alone.op in (">", ">=") else present.min())
+        word = "highest" if alone.op in (">", ">=") else "lowest"
+        text = (
+            f"Deaf: {name}: the {word} {subject(alone)} of the last {len(present)} windows was "
+            f"{amount(alone.metric, edge)}"
+        )
+        return [Finding("deaf", "warning", text, f"Move its bound near {amount(alone.metric, _edge(alone, present))}")]
+    return []
+
+
+def _values(connection: Connection, model: Model, condition: Condition, now: int) -> np.ndarray:
+    """The metric of a condition in the last windows; NaN where there is none."""
+    from_us = now - RECENT * model.config.window_us
+    query = data.Query(metric=condition.metric, feature=condition.feature, from_us=from_us, to_us=now)
+    points = [one for one in data.series(connection, model, query, now) if one.end <= now]
+    first = next((place for place, one in enumerate(points) if one.state != "no_data"), len(points))
+    return np.array([np.nan if one.value is None else one.value for one in points[first:]])
+
+
+def _edge(condition: Condition, values: np.ndarray) -> float:
+    """A bound that one window in a hundred passes, to two digits and on the quiet side."""
+    present = values[np.isfinite(values)]
+    high = condition.op in (">", ">=")
+    edge = float(np.quantile(present, 0.99 if high else 0.01)) if len(present) else condition.value
+    return float(f"{edge:.2g}")
+
+
+def _out_of_reach(condition: Condition, values: np.ndarray) -> bool:
+    """Whether a bound lies three times the whole range of values away from them."""
+    low, high = float(values.min()), float(values.max())
+    distance = condition.value - high if condition.op in (">", ">=") else low - condition.value
+    return high > low and distance > 3 * (high - low)
+
+
+def _minute(at: int) -> str:
+    return clock.render(at // clock.MINUTE * clock.MINUTE)
