@@ -26,11 +26,9 @@ from dashboards.pages import report as report_page
 from dashboards.pages import silences as silences_page
 from dashboards.render import page
 from dashboards.visit import Form, Page, PageRoute, Visit
-from monitor import clock
+from monitor import backtests, clock
 from monitor.alerts import notify, transition
 from monitor.alerts.rules import read_comment, read_silence
-from monitor import backtests, clock
-from monitor.alerts import transition
 from monitor.api import monitors
 from monitor.evaluate.events import remove
 from monitor.evaluate.rules import check_name, read_rule
