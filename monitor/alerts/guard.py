@@ -48,7 +48,7 @@ def post(
     *,
     networks: Iterable[Network] = (),
     deadline: float = DEADLINE,
-    resolve: Resolve = socket.getaddrinfo,
+    resolve: Resolve | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> Reply:
     """Send one POST and return the answer, whatever its status. `deadline` is in seconds.
@@ -58,8 +58,9 @@ def post(
         Failed: no connection, no answer in time, or one that is not HTTP.
     """
     target = read_url(url)
+    context = (tls or trusted()) if target.scheme == "https" else None  # made once, and not at the deadline's cost
     limit = _Limit(clock.monotonic() + deadline)
-    backend = _Guarded(limit, tuple(networks), resolve)
+    backend = _Guarded(limit, tuple(networks), resolve or socket.getaddrinfo)
     fields = [
         *headers.items(),
         ("Host", target.authority),
@@ -69,7 +70,7 @@ def post(
     ]
     try:
         with (
-            httpcore.ConnectionPool(ssl_context=tls or trusted(), network_backend=backend, retries=0) as pool,
+            httpcore.ConnectionPool(ssl_context=context, network_backend=backend, retries=0) as pool,
             pool.stream(
                 "POST",
                 httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path),
