@@ -9,8 +9,11 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,10 +38,24 @@ def die() -> None:
     time.sleep(60)
 
 
+def stop_until_traced() -> None:
+    """Do everything in one thread from here on, so that its system calls have one order, and wait for the tracer."""
+
+    def start(self: threading.Thread) -> None:
+        self.run()
+
+    threading.Thread.start = start  # type: ignore[method-assign]
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def deliver(settings: Settings, now: int, mode: str, count: int) -> None:
     """Deliver; die before or after the sending with that number, or never."""
     engine = make_engine(settings)
     numbers = itertools.count(1)  # the threads of a deliverer share it
+    if mode == "system call":
+        with reading(engine) as connection:  # opening the database is no part of a delivery
+            outbox.any_due(connection, now)
+        stop_until_traced()
 
     def send(channel: Channel, delivery: Delivery, at: int, means: Means) -> Receipt:
         number = next(numbers)
@@ -54,6 +71,19 @@ def deliver(settings: Settings, now: int, mode: str, count: int) -> None:
         return receipt
 
     deliver_due(engine, settings, now, send=send, patience=10)
+    engine.dispose()
+
+
+def drain(settings: Settings) -> None:
+    """Deliver by the real clock until nothing waits any more."""
+    engine = make_engine(settings)
+    waiting = sa.select(sa.func.count()).where(t.delivery.c.state == "pending")
+    while True:
+        deliver_due(engine, settings, clock.now(), patience=10)
+        with reading(engine) as connection:
+            if not connection.scalar(waiting):
+                break
+        time.sleep(0.01)
     engine.dispose()
 
 
@@ -98,6 +128,8 @@ def run(settings: Settings, now: int, act: str, mode: str, count: int, kill_afte
             {"deliver": deliver, "decide": decide, "release": let_go}[act](settings, now, mode, count)
         finally:
             os._exit(0)
+    if mode == "system call":
+        trace(child, count)
     if kill_after is not None:
         time.sleep(kill_after)
         os.kill(child, signal.SIGKILL)
@@ -105,14 +137,38 @@ def run(settings: Settings, now: int, act: str, mode: str, count: int, kill_afte
     return os.WIFSIGNALED(status)
 
 
+def trace(child: int, number: int) -> None:
+    """Let a stopped process go on until its system call with that number, at which it is killed."""
+    os.waitpid(child, os.WUNTRACED)
+    kill = f"inject=all:signal=SIGKILL:when={number}"
+    command = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=all", "-e", kill, "-p", str(child)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as tracer:
+        while tracer.poll() is None and not _traced(child):
+            time.sleep(0.002)
+        os.kill(child, signal.SIGCONT)
+        tracer.wait()
+
+
+def _traced(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return "TracerPid:\t0\n" not in status
+
+
 def main() -> None:
-    """Arguments: the database's URL and the rounds, as JSON: [[act, mode, count or null], …]; null: at random."""
+    """Arguments: the database's URL and the rounds, as JSON: [[act, mode, count or null], …]; null: at random. Or
+    `drain`."""
     settings = Settings(database_url=sys.argv[1], allow_networks="127.0.0.0/8", secret_key=SECRET_KEY)
+    if sys.argv[2] == "drain":
+        drain(settings)
+        return
     chance = random.Random(7)
     kills, now = 0, clock.now()
+    unharmed = 0  # system calls that a delivery does not come to
     for act, mode, count in json.loads(sys.argv[2]):
         kill_after = chance.uniform(0.005, 0.12) if mode == "random" else None
-        kills += run(settings, now, act, mode, count or 0, kill_after)
+        killed = run(settings, now, act, mode, count or 0, kill_after)
+        kills += killed
+        unharmed += mode == "system call" and not killed
         now += LEASE + 6 * clock.SECOND
     for _ in range(3):  # nobody is killed any more
         run(settings, now, "deliver", "calm", 0, None)
@@ -121,7 +177,7 @@ def main() -> None:
     with reading(engine) as connection:
         waiting = connection.scalar(sa.select(sa.func.count()).where(t.delivery.c.state != "delivered"))
     engine.dispose()
-    print(json.dumps({"kills": kills, "waiting": waiting}))
+    print(json.dumps({"kills": kills, "waiting": waiting, "unharmed": unharmed}))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """SIGKILL between the decision, the sending and the record: no alert is lost, none gets a second id."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
@@ -85,6 +87,19 @@ def test_killed_while_a_silence_lets_go_each_alert_is_told_once_under_one_id(
         assert set(connection.scalars(sa.select(t.notification.c.state))) == {"sent"}
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: it kills at a system call")
+def test_killed_at_system_calls_of_the_sender_nothing_is_lost_and_nothing_gets_a_second_id(
+    sqlite_settings: Settings, sqlite_engine: Engine, receiver: Callable[..., Receiver]
+) -> None:
+    """Every 30th of them; `python -m tests.benchmarks.kills` takes each."""
+    one = receiver()
+    ids = _fill(sqlite_engine, one)
+    sqlite_engine.dispose()
+    result = _supervise(sqlite_settings, [("deliver", "system call", number) for number in range(1, 360, 30)])
+    assert result["kills"] >= 8 and result["waiting"] == 0
+    assert set(one.ids) == ids
+
+
 def test_a_deliverer_that_records_before_it_sends_would_lose_messages(
     sqlite_settings: Settings, sqlite_engine: Engine, receiver: Callable[..., Receiver]
 ) -> None:
@@ -93,4 +108,4 @@ def test_a_deliverer_that_records_before_it_sends_would_lose_messages(
     ids = _fill(sqlite_engine, one)
     sqlite_engine.dispose()
     result = _supervise(sqlite_settings, [("deliver", "mark first", 2)])
-    assert result == {"kills": 1, "waiting": 0} and set(one.ids) < ids
+    assert (result["kills"], result["waiting"]) == (1, 0) and set(one.ids) < ids
