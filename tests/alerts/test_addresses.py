@@ -1,9 +1,10 @@
 """Which URLs are taken, and that none of the ways to write an inner address leads there."""
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpcore
 import pytest
@@ -55,54 +56,113 @@ def canary(receiver: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch) -
     return bird
 
 
-def _attempts() -> Iterator[tuple[str, Resolve]]:
+# Inner hosts in disguise: user names, zones, other digits, punycode, escapes, schemes, ports, names of one's own.
+_WRITTEN = r"""
+http://example.org@127.0.0.1/ http://127.0.0.1@example.org/ http://a:b@127.0.0.1/ http://example.org%40127.0.0.1/
+http://127.0.0.1%2f@example.org/ http://127.0.0.1\@example.org/ http://example.org\@127.0.0.1/ http://::1/ http://[::1
+http://[::1%25lo]/ http://[::1%lo]/ http://[fe80::1%25eth0]/ http://[fe80::1%eth0]/ http://[::ffff:127.0.0.1%25lo]/
+http://１２７.0.0.1/ http://①②⑦.0.0.1/ http://127。0。0。1/ http://①②⑦.⓪.⓪.①/ http://ⓛocalhost/ http://ｌocalhost/
+http://xn--localhost-/ http://xn--127-0-0-1-/ http://xn--lcalhost-m4a/ http://xn--./ http://xn--a.127.0.0.1/
+http://127%2e0%2e0%2e1/ http://%31%32%37.0.0.1/ http://loc%61lhost/ http://127.0.0.1%00.example.org/
+file:///etc/passwd gopher://127.0.0.1/ ftp://127.0.0.1/ dict://127.0.0.1/ ldap://127.0.0.1/ tftp://127.0.0.1/
+unix:///var/run/docker.sock http+unix://%2Fvar%2Frun%2Fdocker.sock/ jar:http://127.0.0.1!/ //127.0.0.1/
+http:127.0.0.1 http:/127.0.0.1/ http:///127.0.0.1/ http:\\127.0.0.1/ https:127.0.0.1 HTTP://127.1/
+http://localhost/ http://LOCALHOST/ http://localhost./ http://localhost:443/ http://localhost:80/
+http://127.0.0.1:22/ http://127.0.0.1:6379/ http://[::1]:5432/ http://1.1.1.1:22/ http://1.1.1.1:6379/
+http://127.0.0.1?@example.org/ http://127.0.0.1#@example.org/ http://127.0.0.1;@example.org/
+http://127.0.0.1,example.org/ http://[127.0.0.1]/ http://[::1]@example.org/ http://0/ http://0x/ http://00/ http://0.0/
+"""
+_INSIDE = ("http://127.0.0.1/", "http://localhost/", "http://169.254.169.254/latest/", "//[::1]/", "http://100.64.0.1/")
+
+
+class Form(NamedTuple):
+    """One way to reach an inner address: a URL, what its name resolves to, and what a public receiver redirects to."""
+
+    url: str
+    resolve: Resolve = socket.getaddrinfo
+    redirect: tuple[int, str] | None = None
+
+
+def _literals() -> Iterator[Form]:
     """Each inner address as a literal, behind a name, and as the bad one of two answers in either order."""
     for text in INNER_V4:
-        yield text, socket.getaddrinfo
+        yield Form(f"http://{text}/x")
+        yield Form(f"http://{text}:443/")
         try:
             plain = socket.inet_ntoa(socket.inet_aton(text.removesuffix(".")))
         except OSError:
             continue
-        yield "name.example", answering(plain)
-        yield "name.example", answering("93.184.216.34", plain)
-        yield "name.example", answering(plain, "93.184.216.34")
+        yield from (Form("http://name.example/", one) for one in _answers(plain, "93.184.216.34"))
     for text in INNER_V6:
-        yield f"[{text}]", socket.getaddrinfo
-        yield "name.example", answering(text)
-        yield "name.example", answering("2606:4700::1111", text)
-        yield "name.example", answering(text, "2606:4700::1111")
+        yield Form(f"http://[{text}]/x")
+        yield Form(f"http://[{text}]:443/")
+        yield from (Form("http://name.example/", one) for one in _answers(text, "2606:4700::1111"))
 
 
-def _post(host: str, resolve: Resolve) -> None:
-    for url in (f"http://{host}/x", f"http://{host}:443/"):
-        with pytest.raises((Refused, guard.Failed)):
-            guard.post(url, {}, b"{}", resolve=resolve, deadline=5)
+def _answers(inner: str, public: str) -> Iterator[Resolve]:
+    yield from (answering(inner), answering(public, inner), answering(inner, public), _rebinding(public, inner))
+
+
+def _rebinding(public: str, inner: str) -> Resolve:
+    """A resolver whose second answer is another than its first."""
+    asked: list[str] = []
+
+    def resolve(host: str, port: int, **more: Any) -> list[tuple[Any, ...]]:
+        asked.append(host)
+        return answering(public if len(asked) == 1 else inner)(host, port)
+
+    return resolve
+
+
+def _redirects() -> Iterator[Form]:
+    """A public receiver that sends its visitor inside."""
+    for status in (301, 302, 303, 307, 308):
+        for to in _INSIDE:
+            yield Form("http://name.example/", answering("93.184.216.34"), (status, to))
+
+
+def _forms() -> list[Form]:
+    """All of them, new: a resolver that changes its answer does so once."""
+    return [*_literals(), *(Form(url) for url in _WRITTEN.split()), *_redirects()]
+
+
+def test_there_are_enough_forms() -> None:
+    assert len(_forms()) >= 600 and len({form.url for form in _forms()}) >= 300
+
+
+def _leaks(canary: Receiver) -> list[Form]:
+    """The forms that reach the canary. (The one request to the public receiver that redirects is none.)"""
+    leaked = []
+    for form in _forms():
+        before = len(canary.requests)
+        status, to = form.redirect or (204, "")
+        canary.habit = lambda handler, number, status=status, to=to: handler.answer(status, location=to)  # type: ignore[misc]
+        with contextlib.suppress(Refused, guard.Failed):
+            guard.post(form.url, {}, b"{}", resolve=form.resolve, deadline=5)
+        public = 1 if form.redirect or form.resolve.__qualname__.startswith("_rebinding") else 0
+        if len(canary.requests) - before > public:
+            leaked.append(form)
+    return leaked
 
 
 def test_no_way_to_write_an_inner_address_makes_a_connection(canary: Receiver) -> None:
-    tried = 0
-    for host, resolve in _attempts():
-        _post(host, resolve)
-        tried += 2
-    assert tried >= 300 and canary.requests == []
+    assert _leaks(canary) == []
 
 
-def test_a_guard_that_asks_is_private_would_have_leaked(canary: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: the same attempts against the filter that is usual elsewhere."""
+def test_a_guard_that_asks_is_private_would_leak_on_the_same_forms(
+    canary: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: the same forms against the filter that is usual elsewhere."""
 
     def weak(address: Any, port: int, networks: Any) -> None:
         if address.is_private:
             raise Refused("private")
 
     monkeypatch.setattr(guard, "check_address", weak)
-    leaked = set()
-    for text in ["100.64.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "fec0::1", "192.168.0.1"]:
-        try:
-            guard.post("http://name.example/", {}, b"{}", resolve=answering(text), deadline=5)
-            leaked.add(text)
-        except Refused:
-            pass
-    assert leaked == {"100.64.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "fec0::1"} and len(canary.requests) == 4
+    leaked = {form.url for form in _leaks(canary)}
+    for text in ("100.64.0.1", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fec0::1]", "224.0.0.1"):
+        assert f"http://{text}/x" in leaked
+    assert "http://1.1.1.1:6379/" in leaked and "http://192.168.0.1/x" not in leaked
 
 
 def test_a_public_address_is_connected_to(canary: Receiver) -> None:
