@@ -4,6 +4,7 @@ It imports once and forks a process for each round, before it has opened any dat
 one lease later, so that what a dead deliverer held may be claimed again.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -145,13 +146,16 @@ def trace(child: int, number: int) -> None:
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as tracer:
         while tracer.poll() is None and not _traced(child):
             time.sleep(0.002)
-        os.kill(child, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGCONT)
         tracer.wait()
 
 
 def _traced(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return "TracerPid:\t0\n" not in status
+    try:
+        return "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True  # gone already
 
 
 def main() -> None:
