@@ -191,7 +191,8 @@ def test_the_commands_of_the_guide_and_of_coming_from_work_one_after_the_other(
 ):
     url, key = first_start
     command = 'keepwatch() { "$PYTHON" -m monitor.cli "$@"; }\n'
-    both = blocks(ROOT / "docs/guide.md", "sh") + blocks(ROOT / "docs/formats.md", "sh")
+    documents = ("docs/guide.md", "docs/formats.md", "docs/channels.md")
+    both = [code for document in documents for code in blocks(ROOT / document, "sh")]
     code = "".join(both).replace("http://127.0.0.1:8000", url)
     given = {"KEY": key, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
     done = run_commands(command + code, given, folder)
