@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +128,12 @@ def run(settings: Settings, now: int, act: str, mode: str, count: int, kill_afte
     if child == 0:
         try:
             {"deliver": deliver, "decide": decide, "release": let_go}[act](settings, now, mode, count)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(0)
-    if mode == "system call":
-        trace(child, count)
+    if mode == "system call" and not trace(child, count):
+        return False
     if kill_after is not None:
         time.sleep(kill_after)
         os.kill(child, signal.SIGKILL)
@@ -138,9 +141,10 @@ def run(settings: Settings, now: int, act: str, mode: str, count: int, kill_afte
     return os.WIFSIGNALED(status)
 
 
-def trace(child: int, number: int) -> None:
-    """Let a stopped process go on until its system call with that number, at which it is killed."""
-    os.waitpid(child, os.WUNTRACED)
+def trace(child: int, number: int) -> bool:
+    """Let a stopped process go on until its system call with that number, at which it is killed; False: it is gone."""
+    if not os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1]):
+        return False
     kill = f"inject=all:signal=SIGKILL:when={number}"
     command = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=all", "-e", kill, "-p", str(child)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as tracer:
@@ -149,6 +153,7 @@ def trace(child: int, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGCONT)
         tracer.wait()
+    return True
 
 
 def _traced(pid: int) -> bool:

@@ -48,8 +48,10 @@ def rounds_of(kills: int) -> list[Round]:
 def supervise(settings: Settings, rounds: list[Round]) -> dict[str, int]:
     command = [sys.executable, "-m", "tests.alerts.crashes", settings.url, json.dumps(rounds)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.stderr:
+        print(done.stderr[-3000:], file=sys.stderr)
     if done.returncode:
-        raise SystemExit(done.stderr)
+        raise SystemExit(done.returncode)
     result: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
     return result
 
