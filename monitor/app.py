@@ -15,6 +15,7 @@ from monitor.api import (
     channels,
     docs,
     events,
+    foreign,
     health,
     ingest,
     models,
@@ -36,6 +37,7 @@ from monitor.telemetry import own_version
 
 ROUTERS: tuple[APIRouter, ...] = (
     ingest.router,  # first: it is asked the most
+    foreign.router,
     health.router,
     docs.router,
     models.router,

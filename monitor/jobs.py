@@ -15,6 +15,8 @@ from monitor.alerts import deliver, refresh, release, transition
 from monitor.curves import curves
 from monitor.errors import NotFound
 from monitor.evaluate import due, run
+from monitor.ingest import pairs
+from monitor.ingest.validate import Times
 from monitor.leadership import Leadership
 from monitor.reports import run_pending_reports
 from monitor.settings import Settings
@@ -200,6 +202,16 @@ def _timed(job: str, work: Callable[[], object]) -> None:
         telemetry.JOB_SECONDS.labels(job).observe(clock.monotonic() - began)
 
 
+def _give_up(engine: Engine, settings: Settings, model: Model, now: int, wall: int) -> int:
+    """Make rows of events whose other half did not come in time; returns how many."""
+    oldest = settings.retention_us + model.config.label_delay_us
+    times = Times(wall, now, model.config.clock == "events", oldest)
+    total = 0
+    while given_up := pairs.give_up(engine, model, times, wall - pairs.WAIT):
+        total += given_up
+    return total
+
+
 def sweep(engine: Engine, settings: Settings, wall: int) -> int:
     """Remove raw rows, rejected rows and log-ins whose time is over; returns how many raw rows.
 
@@ -221,6 +233,9 @@ def sweep(engine: Engine, settings: Settings, wall: int) -> int:
             pass
         while retention.expire_quarantine(engine, model.id, wall - settings.retention_us):
             pass
+    given_up = sum(_give_up(engine, settings, model, now, wall) for model, now in zip(models, clocks, strict=True))
+    if given_up:
+        _log.warning("events_given_up", events=given_up)
     if removed:
         _log.info("rows_expired", rows=removed)
     return removed

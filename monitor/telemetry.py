@@ -51,6 +51,12 @@ OLDEST = Gauge("keepwatch_delivery_oldest_pending_seconds", "Age of the oldest d
 BACKLOG = Gauge(
     "keepwatch_unprofiled_rows", "Rows that were stored and not yet profiled.", ("model",), registry=REGISTRY
 )
+UNPAIRED = Gauge(
+    "keepwatch_unpaired_events",
+    "Logged requests and responses that wait for their other half.",
+    ("model",),
+    registry=REGISTRY,
+)
 BUILD = Gauge("keepwatch_build_info", "The version that runs.", ("version",), registry=REGISTRY)
 
 _models: set[str] = set()

@@ -291,6 +291,7 @@ def test_every_package_that_is_imported_is_declared():
     names = {re.split(r"[^A-Za-z0-9._-]", one)[0].lower().replace("-", "_") for one in declared["dependencies"]}
     names |= {"evidently", "pandas", "apprise"}  # of extras, each imported in a process of its own
     names |= {"yaml"} & {name.removeprefix("py") for name in names}  # PyYAML is imported under another name
+    names |= {"opentelemetry", "google"}  # of opentelemetry-proto and protobuf
     hits = []
     for path in sources("monitor", "dashboards", "migrations"):
         for found in imports(tree_of(path)):

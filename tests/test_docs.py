@@ -186,9 +186,7 @@ def run_commands(code: str, environment: dict[str, str], folder: Path = ROOT) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the guide's commands need curl")
-def test_the_commands_of_the_guide_and_of_coming_from_work_one_after_the_other(
-    first_start: tuple[str, str], folder: Path
-):
+def test_the_commands_of_the_guide_and_of_coming_from_work_in_order(first_start: tuple[str, str], folder: Path):
     url, key = first_start
     command = 'keepwatch() { "$PYTHON" -m monitor.cli "$@"; }\n'
     documents = ("docs/guide.md", "docs/formats.md", "docs/channels.md")

@@ -34,7 +34,7 @@ __all__ = [
 
 COOKIE = "keepwatch_session"
 SAFE = ("GET", "HEAD", "OPTIONS")
-INGEST = re.compile(r"/v1/models/[^/]+/(?:predictions|outcomes)")
+INGEST = re.compile(r"/v1/models/[^/]+/(?:predictions|outcomes)|/v1/kserve|/v1/logs")
 REPORTS = re.compile(r"(?:/v1)?/models/[^/]+/reports")
 CACHE_SECONDS = 3.0  # a revoked key works at most this long
 CACHE_SIZE = 10_000

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from monitor import clock, telemetry
 from monitor.api.deps import Ctx
-from monitor.store import migrate
+from monitor.store import halves, migrate
 from monitor.store import tables as t
 from monitor.store.session import reading
 
@@ -97,3 +97,6 @@ def _gauges(connection: Connection) -> None:
     telemetry.BACKLOG.clear()
     for name, rows in connection.execute(behind):
         telemetry.BACKLOG.labels(telemetry.model_label(name)).set(rows)
+    telemetry.UNPAIRED.clear()
+    for name, events in halves.waiting_by_model(connection, _MOST_MODELS):
+        telemetry.UNPAIRED.labels(telemetry.model_label(name)).set(events)

@@ -20,6 +20,7 @@ from monitor.ingest import formats
 from monitor.ingest.draft import Draft, Rejection
 from monitor.ingest.formats.base import DEFAULT_ZONE, Format, Piece, Wanted
 from monitor.ingest.formats.source import Source
+from monitor.ingest.pairs import Halves
 from monitor.ingest.validate import OutcomeBatch, PredictionBatch, validate_outcomes, validate_predictions
 from monitor.ingest.write import Answer
 from monitor.ingest.writer import Writer
@@ -106,7 +107,7 @@ def import_file(
         return writer.model(project_id, model_name)[0]
 
     found, source = formats.choose(path, file_format)
-    wanted = Wanted(model, kind, history, _zone(found, zone))
+    wanted = Wanted(model, kind, lambda: writer.model(project_id, model_name)[1], history, _zone(found, zone))
     totals = _Totals()
     writer.start()
     total = 0
@@ -114,9 +115,12 @@ def import_file(
         for piece in found.read(source, wanted):
             totals.add_mapping(piece)
             current, times = writer.model(project_id, model_name)
-            draft = _with_ids(piece.rows, source, piece.first)
-            check: Any = validate_predictions if kind == "predictions" else validate_outcomes
-            batch: PredictionBatch | OutcomeBatch = check(draft, current, times)
+            batch: PredictionBatch | OutcomeBatch | Halves
+            if isinstance(piece.rows, Halves):
+                batch = piece.rows
+            else:
+                check: Any = validate_predictions if kind == "predictions" else validate_outcomes
+                batch = check(_with_ids(piece.rows, source, piece.first), current, times)
             totals.add(writer.submit(current, batch).result(), piece.first)
             total = piece.total
             progress(piece.done, total)
@@ -157,6 +161,8 @@ def reference_draft(
     for piece in found.read(source, wanted):
         totals.add_mapping(piece)
         draft = piece.rows
+        if isinstance(draft, Halves):
+            raise SetupError(f"{path}: logged events are loaded with --kind predictions; make a reference of their log")
         draft.index = draft.index + piece.first
         parts.append(draft)
     if not parts:

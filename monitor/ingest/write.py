@@ -107,7 +107,10 @@ def _without_expired(request: PredictionBatch, before: int | None) -> Prediction
         return request
     expired = [
         Rejection(
-            int(request.index[at]), request.batch.column("id")[at].as_py(), *EXPIRED, as_json(_body(request.batch, at))
+            int(request.index[at]),
+            request.batch.column("id")[at].as_py(),
+            *EXPIRED,
+            as_json(body_of(request.batch, at)),
         )
         for at in np.flatnonzero(~kept).tolist()
     ]
@@ -158,20 +161,20 @@ def _fates(
     bodies: dict[tuple[bytes, int], dict[str, Any]] = {}
     fates = []
     for at, identity in enumerate(zip(keys, versions, strict=True)):
-        body = _body(batch, at)
+        body = body_of(batch, at)
         if identity not in bodies and identity in known:
             row = stored.get(known[identity])
             # A key without its block is a row whose body has expired: it counts as the same.
-            bodies[identity] = body if row is None else _body(row, 0)
+            bodies[identity] = body if row is None else body_of(row, 0)
         if identity not in bodies:
             bodies[identity] = body
             fates.append("new")
         else:
-            fates.append("duplicate" if _same(bodies[identity], body) else "conflict")
+            fates.append("duplicate" if same_body(bodies[identity], body) else "conflict")
     return fates
 
 
-def _body(batch: pa.RecordBatch, at: int) -> dict[str, Any]:
+def body_of(batch: pa.RecordBatch, at: int) -> dict[str, Any]:
     """A row as its sender gave it: without nulls and without what was filled in here."""
     row = {name: batch.column(i)[at].as_py() for i, name in enumerate(batch.schema.names)}
     bits = row.pop("filled")
@@ -190,7 +193,8 @@ def _kept_aside(extra: str | None) -> dict[str, Any]:
         return {"extra": extra}
 
 
-def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def same_body(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two rows, as their senders gave them, say the same."""
     # known_at beyond the arrival is cut to it, and so differs between tries: it counts only where both have it.
     names = (one.keys() | other.keys()) - ({"known_at"} if ("known_at" in one) != ("known_at" in other) else set())
     return all(name in one and name in other and _equal(one[name], other[name]) for name in names)
@@ -218,7 +222,7 @@ def _count_fates(
             answer.duplicate_places.add(place)
         else:
             row_id = batch.column("id")[at].as_py()
-            answer.rejected.append(Rejection(place, row_id, "conflict", _CONFLICT, as_json(_body(batch, at))))
+            answer.rejected.append(Rejection(place, row_id, "conflict", _CONFLICT, as_json(body_of(batch, at))))
 
 
 def _ids_in_places(request: PredictionBatch) -> list[str]:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from monitor import clock
 from monitor.errors import KeepwatchError, Overloaded
+from monitor.ingest.pairs import Halves, write_halves
 from monitor.ingest.validate import OutcomeBatch, PredictionBatch, Times
 from monitor.ingest.write import Answer, write_outcomes, write_predictions
 from monitor.settings import Settings
@@ -31,7 +32,7 @@ MAX_WAITING_ROWS = 200_000
 MAX_GROUP_ROWS = 20_000
 CACHE_US = clock.SECOND
 
-Batch = PredictionBatch | OutcomeBatch
+Batch = PredictionBatch | OutcomeBatch | Halves
 
 
 @dataclass
@@ -106,7 +107,7 @@ class Writer:
         Raises:
             Overloaded: too many rows wait, or the process is stopping.
         """
-        rows = max(1, batch.rows if isinstance(batch, PredictionBatch) else len(batch.rows))
+        rows = max(1, len(batch.rows) if isinstance(batch, OutcomeBatch) else batch.rows)
         request = _Request(model, batch, rows)
         request.future.set_running_or_notify_cancel()  # what is queued is written, even if nobody waits for it any more
         with self._lock:
@@ -175,16 +176,19 @@ def _write_model(
 ) -> list[tuple[_Request, Answer | KeepwatchError]]:
     """One model's requests, predictions before outcomes; a failure of theirs leaves other models' rows alone."""
     predictions = [request for request in requests if isinstance(request.batch, PredictionBatch)]
+    events = [request for request in requests if isinstance(request.batch, Halves)]
     others = [request for request in requests if isinstance(request.batch, OutcomeBatch)]
     nested = connection.begin_nested()
     try:
         answers: list[Answer] = []
         if predictions:
             answers += write_predictions(connection, predictions[0].model, _batches(predictions), arrival)
+        if events:
+            answers += write_halves(connection, events[0].model, _batches(events), arrival)
         if others:
             answers += write_outcomes(connection, others[0].model, _batches(others), arrival)
         nested.commit()
-        return list(zip(predictions + others, answers, strict=True))
+        return list(zip(predictions + events + others, answers, strict=True))
     except KeepwatchError as error:
         nested.rollback()
         return [(request, error) for request in requests]

@@ -191,6 +191,20 @@ outcome = _table(
     rowid=False,
 )
 
+# A call that is logged as two events, its request and its response: the one that came first waits here for the other.
+event_half = _table(
+    "event_half",
+    _model(primary_key=True),
+    sa.Column("key", Blob, primary_key=True),  # 16 bytes made of the event's id, see store/identity
+    sa.Column("side", Text, primary_key=True),  # request | response
+    _project(),
+    sa.Column("event_id", Text, nullable=False),
+    sa.Column("arrived_at", Int, nullable=False),
+    sa.Column("body", Text, nullable=False),  # JSON: its rows as far as this half knows them (ingest/pairs.py)
+    sa.Index(None, "model_id", "arrived_at"),
+    rowid=False,
+)
+
 quarantine = _table(
     "quarantine",
     sa.Column("id", Int, primary_key=True, autoincrement=True),

@@ -6,14 +6,18 @@ from monitor.errors import SetupError
 from monitor.ingest.formats.base import Format
 from monitor.ingest.formats.bentoml import BentoMl
 from monitor.ingest.formats.evidently import Evidently
+from monitor.ingest.formats.kserve import KSERVE
 from monitor.ingest.formats.mlflow import Mlflow
 from monitor.ingest.formats.nannyml import NannyMl
 from monitor.ingest.formats.own import Columns, JsonLines
 from monitor.ingest.formats.sagemaker import SageMaker
+from monitor.ingest.formats.seldon import SELDON
 from monitor.ingest.formats.source import CONTAINERS, Source
 
 # The first that recognises a file reads it: the particular ones before those that take every file of a container.
 FORMATS: tuple[Format, ...] = (
+    KSERVE,
+    SELDON,
     SageMaker(),
     BentoMl(),
     Mlflow(),

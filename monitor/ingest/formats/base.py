@@ -21,6 +21,8 @@ from monitor.ingest.decode import MAX_ROWS, decode_outcomes, decode_predictions
 from monitor.ingest.draft import Draft, Rejection, clip
 from monitor.ingest.files import Mapped, draft_of
 from monitor.ingest.formats.source import BATCH_ROWS, Source, parsed
+from monitor.ingest.pairs import Halves
+from monitor.ingest.validate import Times
 from monitor.store.catalog import Model
 
 Row = dict[str, Any]
@@ -37,15 +39,16 @@ class Wanted:
 
     model: Callable[[], Model]
     kind: str  # predictions | outcomes | reference
+    times: Callable[[], Times] | None = None  # what time it is for the model; None for a reference
     history: bool = False  # known_at is each row's own time
     zone: tzinfo | None = None  # of times without an offset
 
 
 @dataclass
 class Piece:
-    """A bounded part of a file. The draft's `index` counts from `first`, a place in the file."""
+    """A bounded part of a file. Its draft's `index` and its events' `place` count from `first`, a place in the file."""
 
-    rows: Draft
+    rows: Draft | Halves
     first: int
     done: int
     total: int
@@ -212,11 +215,6 @@ def zoned(text: str | None, zone: tzinfo) -> str | None:
     except ValueError:
         return text
     return at.isoformat() if at.tzinfo is not None else at.replace(tzinfo=zone).isoformat()
-
-
-def numbered(row_id: str, at: int, rows: int) -> str:
-    """The id of one row of a call: the call's own when it had one row, `id#0`, `id#1`, … when it had several."""
-    return row_id if rows == 1 else f"{row_id}#{at}"
 
 
 def epoch(seconds: float) -> str | None:

@@ -21,11 +21,11 @@ from monitor.ingest.formats.base import (
     Wanted,
     epoch,
     nothing_of,
-    numbered,
     pieces_of_rows,
     version_name,
 )
 from monitor.ingest.formats.source import Source, parsed
+from monitor.ingest.pairs import numbered
 from monitor.store.catalog import Model
 
 _IDS = ("client_request_id", "databricks_request_id", "invocation_id", "request_id")

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from monitor.ingest.formats import payload
-from monitor.ingest.formats.base import Converted, Piece, Row, Unmapped, Wanted, drafts_of_records, nothing_of, numbered
+from monitor.ingest.formats.base import Converted, Piece, Row, Unmapped, Wanted, drafts_of_records, nothing_of
 from monitor.ingest.formats.source import Source, parsed
+from monitor.ingest.pairs import numbered
 from monitor.store.catalog import Model
 
 _FOLDERS = re.compile(r"\d{4}/\d{2}/\d{2}/\d{2}")

@@ -222,9 +222,11 @@ def parsed(line: bytes) -> Any:
     except (msgspec.MsgspecError, RecursionError):
         pass
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        found = json.loads(line)
+        msgspec.json.encode(found)  # what no JSON of ours could hold (half a surrogate) is no JSON either
+    except (ValueError, RecursionError, OverflowError):
         return None
+    return found
 
 
 def _table(records: list[dict[str, Any]]) -> pa.Table:
