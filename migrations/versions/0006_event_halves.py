@@ -1,13 +1,13 @@
 """Halves of logged calls that wait for their other half.
 
-Revision: 0002
+Revision: 0006
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

@@ -1,12 +1,12 @@
 """Channels keep the secret that a new one replaces for a while, and since when they fail.
 
-Revision: 0007
+Revision: 0003
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
+revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None

@@ -1,13 +1,13 @@
 """Events of models, monitors by hand, back-tests, runs of jobs.
 
-Revision: 0006
+Revision: 0005
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0008"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
