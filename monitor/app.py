@@ -32,8 +32,13 @@ from monitor.api.auth import KeyRing
 from monitor.api.gate import Gate
 from monitor.ingest.singles import Singles
 from monitor.ingest.writer import Writer
+from monitor.ingest import tables
+from monitor.ingest.fairness import Admission, Turns
 from monitor.settings import Settings
 from monitor.telemetry import own_version
+
+BODIES = 192 << 20  # bytes of all request bodies that may be here at once
+DECODED_AT_ONCE = 4  # large ones
 
 ROUTERS: tuple[APIRouter, ...] = (
     ingest.router,  # first: it is asked the most
@@ -81,6 +86,7 @@ def create_app(
             if writer is not None and singles is not None:
                 await run_in_threadpool(singles.stop)
                 await run_in_threadpool(writer.stop)
+            await run_in_threadpool(tables.close)
             with suppress(SQLAlchemyError):
                 await run_in_threadpool(ring.flush)
 
@@ -97,6 +103,7 @@ def create_app(
     state.settings, state.engine, state.ring = settings, engine, ring
     state.writer, state.singles = writer, singles
     state.readiness, state.draining = health.Readiness(engine), False
+    state.admission, state.turns = Admission(max(BODIES, 6 * settings.max_body)), Turns(DECODED_AT_ONCE)
     problems.install(app, error_page)
     for router in ROUTERS:
         app.include_router(router)

@@ -143,10 +143,12 @@ def label_strings(values: Iterable[Any]) -> pa.Array:
         return pa.array(listed, pa.string())
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         pass
-    try:
-        return label_array(pa.array(listed, pa.int64()))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array([None if v is None else label_text(v) for v in listed], pa.string())
+    if {type(value) for value in listed} <= {int, type(None)}:  # Arrow would cut the decimals of others
+        try:
+            return label_array(pa.array(listed, pa.int64()))
+        except (pa.ArrowInvalid, OverflowError):
+            pass
+    return pa.array([None if v is None else label_text(v) for v in listed], pa.string())
 
 
 def features_of(names: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ counted as `other`.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
@@ -111,6 +111,30 @@ def count_ingested(model: str, kind: str, answer: _Counts) -> None:
             ROWS.labels(kind, label, result).inc(rows)
     for one in answer.rejected:
         REJECTED.labels(kind, one.code).inc()
+
+
+class _Totals(Protocol):
+    @property
+    def accepted(self) -> int: ...
+
+    @property
+    def duplicates(self) -> int: ...
+
+    @property
+    def revised(self) -> int: ...
+
+    @property
+    def rejected_codes(self) -> Mapping[str, int]: ...
+
+
+def count_totals(model: str, kind: str, totals: _Totals) -> None:
+    """The same of a call that was committed in groups, whose rejected rows are counted by code."""
+    label = model_label(model)
+    for result, rows in (("accepted", totals.accepted), ("duplicate", totals.duplicates), ("revised", totals.revised)):
+        if rows:
+            ROWS.labels(kind, label, result).inc(rows)
+    for code, rows in totals.rejected_codes.items():
+        REJECTED.labels(kind, code).inc(rows)
 
 
 def observe_request(method: str, route: object, status: int, seconds: float) -> None:

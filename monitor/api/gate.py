@@ -4,6 +4,7 @@ In this order: a clean path, a Host that is ours, who asks and whether they may,
 the size of the body. What passes is measured; what raises beyond the routes' handlers becomes a 500 with an id.
 """
 
+import re
 import secrets
 from collections.abc import Iterable
 
@@ -21,6 +22,7 @@ from monitor.api.hosts import is_clean, is_own, nul_parameter, own_hosts, same_o
 from monitor.errors import Forbidden, Invalid, Problem, TooLarge, Unreadable
 from monitor.settings import Settings
 
+ENDLESS = re.compile(r"/v1/models/[^/]+/(?:predictions|outcomes|reference)")
 _ROUTES_OF_MACHINES = ("/v1/", "/metrics", "/openapi.json")
 
 
@@ -59,7 +61,8 @@ class Gate:
             try:
                 refusal = await self._refusal(scope, path, method)
                 if refusal is None:
-                    await self.app(scope, _limited(receive, self.max_body), send_out)
+                    endless = is_endless(scope, path, method)
+                    await self.app(scope, receive if endless else _limited(receive, self.max_body), send_out)
                 else:
                     await refusal(scope, receive, send_out)
             except Exception as error:  # the last resort: a client gets an answer, the log gets the error
@@ -81,7 +84,7 @@ class Gate:
                 raise Unreadable("this Host is not ours: KEEPWATCH_PUBLIC_URL says under which name people reach us")
             refusal = await self._rights(scope, path, method, headers)
             if refusal is None:
-                self._check_length(headers)
+                self._check_length(headers, is_endless(scope, path, method))
             return refusal
         except Problem as problem:
             return problems.answer(problem)
@@ -118,11 +121,11 @@ class Gate:
         token = sent_session(cookie)
         return None if token is None else self.ring.by_session(token)
 
-    def _check_length(self, headers: dict[bytes, bytes]) -> None:
+    def _check_length(self, headers: dict[bytes, bytes], endless: bool) -> None:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             raise Unreadable("the Content-Length is not a number")
-        if len(length) > 18 or int(length) > self.max_body:
+        if len(length) > 18 or (int(length) > self.max_body and not endless):
             raise TooLarge(f"a body may have {self.max_body} bytes: send it in parts")
 
 
@@ -148,6 +151,14 @@ def own_path(scope: Scope) -> str:
     if root and (path == root or path.startswith(root + "/")):
         return path[len(root) :] or "/"
     return path
+
+
+def is_endless(scope: Scope, path: str, method: str) -> bool:
+    """Whether a body may have any length: rows, a line each, are committed as they come and never held as a whole."""
+    if method not in ("POST", "PUT") or not ENDLESS.fullmatch(path):
+        return False
+    kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    return bool(kind.partition(b";")[0].strip().lower() == b"application/x-ndjson")
 
 
 def is_page(path: str) -> bool:

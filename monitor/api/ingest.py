@@ -1,23 +1,31 @@
 """The two ingest routes: read the body, decode, validate, wait for the commit, answer.
 
-Small bodies are decoded where they are; large ones in a thread, so that they do not hold up small ones.
+Small bodies are decoded where they are; large ones in a thread, a few at once and in turns of keys, so that they do not
+hold up small ones. Lines, Arrow and Parquet are decoded and committed group by group.
 """
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
+from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
-from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.responses import Response, StreamingResponse
 
 from monitor import telemetry
 from monitor.api import problems
-from monitor.errors import Invalid
-from monitor.ingest.decode import check_content_type, decode_outcomes, decode_predictions, holds_one_row
-from monitor.ingest.draft import Draft
+from monitor.api.bodies import announced, chunks, whole
+from monitor.errors import Invalid, Problem
+from monitor.ingest import arrow, ndjson
+from monitor.ingest.decode import decode_outcomes, decode_predictions, holds_one_row
+from monitor.ingest.draft import Draft, Rejection
+from monitor.ingest.encodings import Encoding, encoding_of, pieces
+from monitor.ingest.fairness import Ticket
+from monitor.ingest.flow import Batch, Flow, validated
 from monitor.ingest.singles import MAX_BYTES, Singles
-from monitor.ingest.validate import OutcomeBatch, PredictionBatch, Times, validate_outcomes, validate_predictions
+from monitor.ingest.totals import Totals
 from monitor.ingest.write import Answer
 from monitor.ingest.writer import Writer
 from monitor.store.catalog import Model
@@ -25,7 +33,6 @@ from monitor.store.catalog import Model
 router = APIRouter(tags=["ingest"])
 
 SMALL = 32 * 1024  # bytes that are decoded in the event loop
-Batch = PredictionBatch | OutcomeBatch
 
 _ROW = {
     "predictions": {
@@ -41,63 +48,169 @@ _ROW = {
 }
 
 
+_TABLE = (
+    "the same rows as columns: features in a struct `features` or as columns `features.NAME`, likewise tags, scores"
+)
+
+
 def _documented(kind: str) -> dict[str, object]:
     """What OpenAPI says of a body that is read without pydantic."""
     row = _ROW[kind]
     examples = {
         "row": {"summary": "one row", "value": row},
         "rows": {"summary": "up to 10,000 rows", "value": {"rows": [row]}},
+        "columns": {"summary": "the same by column, the fast JSON", "value": {"columns": _columns(row)}},
     }
     schema = {"type": "object", "description": "one row, or {rows: [row, …]}, or {columns: {field: [value, …]}}"}
-    content = {"application/json": {"schema": schema, "examples": examples}}
+    binary = {"schema": {"type": "string", "format": "binary", "description": _TABLE}}
+    lines = {"type": "string", "description": "a row a line, of any length"}
+    content: dict[str, object] = {
+        Encoding.JSON.value: {"schema": schema, "examples": examples},
+        Encoding.NDJSON.value: {"schema": lines, "example": orjson.dumps(row).decode() + "\n"},
+        Encoding.ARROW.value: binary,
+        Encoding.PARQUET.value: binary,
+    }
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _columns(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: {inner: [one] for inner, one in value.items()} if isinstance(value, dict) else [value]
+        for name, value in row.items()
+    }
 
 
 @router.post("/v1/models/{model}/predictions", openapi_extra=_documented("predictions"), summary="Log predictions")
 async def post_predictions(model: str, request: Request) -> Response:
     """Answers 200 with the counts once the rows are committed and synced."""
-    check_content_type(request.headers.get("content-type"), request.headers.get("content-encoding"))
-    body = await request.body()
-    if len(body) > MAX_BYTES or not holds_one_row(body):
-        return await _ingest(request, model, "predictions", decode_predictions, validate_predictions)
-    singles: Singles = request.app.state.singles
-    answer = await asyncio.wrap_future(singles.submit(request.scope["principal"].project_id, model, body))
-    telemetry.count_ingested(model, "predictions", answer)
-    return _respond(answer)
+    return await _ingest(request, model, "predictions", decode_predictions)
 
 
 @router.post("/v1/models/{model}/outcomes", openapi_extra=_documented("outcomes"), summary="Log outcomes")
 async def post_outcomes(model: str, request: Request) -> Response:
     """Before or after their predictions, once or again with a correction."""
-    return await _ingest(request, model, "outcomes", decode_outcomes, validate_outcomes)
+    return await _ingest(request, model, "outcomes", decode_outcomes)
 
 
-async def _ingest(
-    request: Request,
-    name: str,
-    kind: str,
-    decode: Callable[[bytes, Model], Draft],
-    validate: Callable[[Draft, Model, Times], Batch],
-) -> Response:
-    check_content_type(request.headers.get("content-type"), request.headers.get("content-encoding"))
+async def _ingest(request: Request, name: str, kind: str, decode: Callable[[bytes, Model], Draft]) -> Response:
+    encoding = encoding_of(request.headers.get("content-type"))
+    state = request.app.state
+    writer: Writer = state.writer
+    principal = request.scope["principal"]
+    owner: str = principal.key_id or principal.name
+    limit: int = state.settings.max_body
+    # Who cannot be served now is told so before anything is read.
+    writer.check_room(owner)
+    ticket: Ticket = state.admission.enter(owner, announced(request, limit))
+    try:
+        if encoding is not Encoding.JSON:
+            flow = Flow(writer, state.turns, principal.project_id, name, kind, owner)
+            return await _grouped(request, flow, encoding, ticket, limit, name, kind)
+        body = await whole(request, limit, ticket)
+        if kind == "predictions" and len(body) <= MAX_BYTES and holds_one_row(body):
+            singles: Singles = state.singles
+            answer = await asyncio.wrap_future(singles.submit(principal.project_id, name, body, owner))
+        else:
+            answer = await _whole_body(request, body, name, kind, owner, decode)
+    finally:
+        ticket.close()
+    telemetry.count_ingested(name, kind, answer)
+    return _respond(answer)
+
+
+async def _whole_body(
+    request: Request, body: bytes, name: str, kind: str, owner: str, decode: Callable[[bytes, Model], Draft]
+) -> Answer:
+    """A body of JSON: decoded at once, and answered when it is committed."""
     writer: Writer = request.app.state.writer
-    body = await request.body()
     project_id = request.scope["principal"].project_id
 
     def prepare() -> tuple[Model, Batch]:
         model, times = writer.model(project_id, name)
-        return model, validate(decode(body, model), model, times)
+        return model, validated(decode(body, model), model, times, kind)
 
-    model, batch = prepare() if len(body) <= SMALL else await run_in_threadpool(prepare)
-    answer = await asyncio.wrap_future(writer.submit(model, batch))
-    telemetry.count_ingested(name, kind, answer)
-    return _respond(answer)
+    if len(body) <= SMALL:
+        model, batch = prepare()
+    else:
+        async with request.app.state.turns.take(owner):
+            model, batch = await run_in_threadpool(prepare)
+    return await asyncio.wrap_future(writer.submit(model, batch, owner))
+
+
+async def _grouped(
+    request: Request, flow: Flow, encoding: Encoding, ticket: Ticket, limit: int, name: str, kind: str
+) -> Response:
+    """Lines, Arrow or Parquet: what was committed before an error is counted in the answer."""
+    try:
+        if encoding is Encoding.NDJSON:
+            await _lines(request, flow, ticket, kind)
+        else:
+            await _table(await whole(request, limit, ticket), flow, encoding, limit, kind)
+        await flow.finish()
+    except Problem as problem:
+        await flow.settle()
+        telemetry.count_totals(name, kind, flow.totals)
+        flow.totals.close()
+        if not flow.totals.rows:
+            raise
+        stored = f"{flow.totals.rows:,} rows before that were taken in, as counted here"
+        return problems.answer(_adding(problem, stored), **flow.totals.shown())
+    telemetry.count_totals(name, kind, flow.totals)
+    if flow.totals.unusable:
+        return _refused(flow.totals.rejected, flow.totals.shown())
+    return _streamed(flow.totals)
+
+
+async def _lines(request: Request, flow: Flow, ticket: Ticket, kind: str) -> None:
+    lines = ndjson.Lines()
+    async for chunk in chunks(request):
+        for group in lines.feed(chunk):
+            await flow.add(lambda model, group=group: ndjson.drafts(group, model, kind))  # type: ignore[misc]
+        ticket.hold(lines.held + ndjson.GROUP_BYTES)
+    for group in lines.rest():
+        await flow.add(lambda model, group=group: ndjson.drafts(group, model, kind))  # type: ignore[misc]
+
+
+async def _table(body: bytes, flow: Flow, encoding: Encoding, limit: int, kind: str) -> None:
+    with closing(pieces(body, encoding, limit)) as read:  # type: ignore[type-var]
+
+        def decode(model: Model) -> list[Draft]:
+            piece = next(read, None)
+            return [] if piece is None else [arrow.draft_of(piece, model, kind)]
+
+        while await flow.add(decode):
+            pass
+
+
+def _adding(problem: Problem, stored: str) -> Problem:
+    made = Problem(f"{problem.detail}; {stored}", errors=problem.errors, retry_after=problem.retry_after)
+    made.status, made.title = problem.status, problem.title
+    return made
+
+
+def _streamed(totals: Totals) -> Response:
+    read = totals.pieces()
+    first = next(read)
+    if not first.endswith(b"["):
+        return Response(first, media_type="application/json")
+
+    async def body() -> Any:
+        yield first
+        async for piece in iterate_in_threadpool(read):
+            yield piece
+        totals.close()
+
+    return StreamingResponse(body(), media_type="application/json")
 
 
 def _respond(answer: Answer) -> Response:
     shown = answer.shown()
     if answer.unusable:
-        errors = [{"field": f"rows[{one.index}]", "detail": one.message} for one in answer.rejected[:100]]
-        problem = Invalid("no row of this request could be stored: `rejected` says why", errors=errors)
-        return problems.answer(problem, **shown)
+        return _refused(answer.rejected, shown)
     return Response(orjson.dumps(shown), media_type="application/json")
+
+
+def _refused(rejected: list[Rejection], shown: dict[str, Any]) -> Response:
+    errors = [{"field": f"rows[{one.index}]", "detail": one.message} for one in rejected[:100]]
+    problem = Invalid("no row of this request could be stored: `rejected` says why", errors=errors)
+    return problems.answer(problem, **shown)

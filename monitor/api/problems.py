@@ -10,11 +10,21 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy import exc as database
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from monitor import log
-from monitor.errors import Invalid, NotAllowed, NotFound, Overloaded, Problem, SetupError, TooLarge, Unauthorized
+from monitor.errors import (
+    Invalid,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    Problem,
+    SetupError,
+    TooLarge,
+    Unauthorized,
+    Unreadable,
+)
 
 TYPE = "application/problem+json"
 RETRY_AFTER = 2  # seconds
@@ -65,6 +75,8 @@ def translate(error: Exception) -> Problem:
         return _invalid(error)
     if isinstance(error, HTTPException):
         return _of_status(error.status_code)
+    if isinstance(error, ClientDisconnect):
+        return Unreadable("the connection ended before the body did")
     if isinstance(error, _GONE) or (isinstance(error, database.DBAPIError) and error.connection_invalidated):
         return Overloaded("the database does not answer: try again", retry_after=RETRY_AFTER)
     if isinstance(error, SetupError):

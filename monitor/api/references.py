@@ -1,5 +1,7 @@
 """References: what a model's rows looked like when all was well."""
 
+from contextlib import closing
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -8,11 +10,15 @@ from sqlalchemy.engine import Engine
 from starlette.concurrency import run_in_threadpool
 
 from monitor import clock
+from monitor.api.bodies import announced, chunks, whole
 from monitor.api.deps import Ctx
 from monitor.errors import Invalid
 from monitor.evaluate import references
-from monitor.ingest.decode import check_content_type
-from monitor.ingest.references import reference_from_json
+from monitor.ingest import arrow, ndjson
+from monitor.ingest.encodings import Encoding, encoding_of, pieces
+from monitor.ingest.fairness import Ticket
+from monitor.ingest.references import Gathered, reference_from_json
+from monitor.ingest.validate import PredictionBatch
 from monitor.store import catalog
 from monitor.store.model_config import NAME
 from monitor.store.quarantine import quarantine_rows
@@ -44,7 +50,11 @@ _BODY = {
                         }
                     },
                 },
-            }
+            },
+            **{
+                kind.value: {"schema": {"type": "string", "format": "binary", "description": "the rows alone"}}
+                for kind in (Encoding.NDJSON, Encoding.ARROW, Encoding.PARQUET)
+            },
         },
     }
 }
@@ -58,21 +68,63 @@ async def put_reference(
     version: Annotated[str | None, Query(max_length=128, description="default: every version without its own")] = None,
 ) -> dict[str, Any]:
     """Make a reference under the next number. References are immutable; the newest one holds."""
-    check_content_type(request.headers.get("content-type"), request.headers.get("content-encoding"))
-    body = await request.body()
+    encoding = encoding_of(request.headers.get("content-type"))
     if version is not None and NAME.fullmatch(version) is None:
         raise Invalid.field("version", "is no name of a version")
-    return await run_in_threadpool(_put, ctx.engine, ctx.principal.project_id, model, version, body)
+    state = request.app.state
+    owner = ctx.principal.key_id or ctx.principal.name
+    limit: int = state.settings.max_body
+    ticket: Ticket = state.admission.enter(owner, announced(request, limit))
+    try:
+        read: bytes | Gathered
+        if encoding is Encoding.NDJSON:
+            read = await _lines(request, ctx.engine, ctx.principal.project_id, model, ticket)
+        else:
+            read = await whole(request, limit, ticket)
+        async with state.turns.take(owner):
+            put = partial(_put, ctx.engine, ctx.principal.project_id, model, version, encoding, limit)
+            return await run_in_threadpool(put, read)
+    finally:
+        ticket.close()
 
 
-def _put(engine: Engine, project_id: int, name: str, version: str | None, body: bytes) -> dict[str, Any]:
+async def _lines(request: Request, engine: Engine, project_id: int, name: str, ticket: Ticket) -> Gathered:
+    """The rows of a body of lines, decoded as they come."""
+
+    def find() -> catalog.Model:
+        with reading(engine) as connection:
+            return catalog.get_model(connection, project_id, name)
+
+    model = await run_in_threadpool(find)
+    gathered, lines = Gathered(), ndjson.Lines()
+
+    async def add(groups: list[bytes]) -> None:
+        for group in groups:
+            for draft in await run_in_threadpool(ndjson.drafts, group, model, "reference"):
+                gathered.add(draft)
+
+    async for chunk in chunks(request):
+        await add(lines.feed(chunk))
+        ticket.hold(lines.held + ndjson.GROUP_BYTES)
+    await add(lines.rest())
+    return gathered
+
+
+def _put(
+    engine: Engine,
+    project_id: int,
+    name: str,
+    version: str | None,
+    encoding: Encoding,
+    limit: int,
+    read: bytes | Gathered,
+) -> dict[str, Any]:
     now = clock.now()
     with reading(engine) as connection:
         model = catalog.get_model(connection, project_id, name)
-    stretch = _stretch(body)
-    if stretch is not None:
+    if encoding is Encoding.JSON and isinstance(read, bytes) and (stretch := _stretch(read)) is not None:
         return references.put_reference(engine, model, None, *stretch, version, now)
-    sent = reference_from_json(body, model, now)
+    sent = _sent(read, encoding, limit, model, now)
     table, rejected = sent.batch, sent.rejected
     if rejected:
         with writing(engine) as connection:
@@ -85,6 +137,18 @@ def _put(engine: Engine, project_id: int, name: str, version: str | None, body: 
     made = references.put_reference(engine, model, table, None, None, version, now)
     shown = [one.shown() for one in rejected[:_SHOWN]]
     return {**made, "accepted": table.num_rows, "rejected": shown, "rejected_count": len(rejected)}
+
+
+def _sent(read: bytes | Gathered, encoding: Encoding, limit: int, model: catalog.Model, now: int) -> PredictionBatch:
+    if isinstance(read, Gathered):
+        return read.checked(model, now)
+    if encoding is Encoding.JSON:
+        return reference_from_json(read, model, now)
+    gathered = Gathered()
+    with closing(pieces(read, encoding, limit)) as found:  # type: ignore[type-var]
+        for piece in found:
+            gathered.add(arrow.draft_of(piece, model, "reference"))
+    return gathered.checked(model, now)
 
 
 def _stretch(body: bytes) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from monitor.columns import ACTUAL, prediction_type
-from monitor.errors import Invalid, TooLarge, UnsupportedEncoding
+from monitor.errors import Invalid, TooLarge
 from monitor.errors import Unreadable as UnreadableBody
 from monitor.ingest import assemble
 from monitor.ingest.draft import Draft, Rejection, as_json, clip
@@ -29,19 +29,6 @@ _ENVELOPE = msgspec.json.Decoder(Envelope)
 _EITHER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
     msgspec.defstruct("Either", [("rows", Any, None), ("columns", Any, None)])
 )
-
-
-def check_content_type(content_type: str | None, encoding: str | None) -> None:
-    """Only plain JSON is read.
-
-    Raises:
-        UnsupportedEncoding: names what is.
-    """
-    kind = (content_type or "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise UnsupportedEncoding("send application/json")
-    if encoding and encoding.strip().lower() != "identity":
-        raise UnsupportedEncoding("send the body without Content-Encoding")
 
 
 def decode_predictions(body: bytes, model: Model, *, with_actual: bool = False, max_rows: int = MAX_ROWS) -> Draft:
@@ -75,12 +62,12 @@ def decode_singles(bodies: Sequence[bytes], model: Model) -> tuple[Draft, list[i
     rows: list[Any] = []
     places: list[int] = []
     for place, body in enumerate(bodies if structs is not None else ()):
-        with suppress(msgspec.MsgspecError, RecursionError):
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             rows.append(structs.row.decode(body))  # type: ignore[union-attr]
             places.append(place)
     if structs is not None and rows:
         with suppress(pa.ArrowException, OverflowError):
-            draft = _typed_rows(rows, structs, model, places, len(bodies))
+            draft = typed_draft(rows, structs, model, places, len(bodies))
             return draft, sorted(set(range(len(bodies))).difference(places))
     return Draft({}, np.zeros(0, np.int64), len(bodies), []), list(range(len(bodies)))
 
@@ -112,16 +99,27 @@ def _fast(body: bytes, shape: str, structs: Typed, model: Model, max_rows: int) 
         return draft
     rows = structs.rows.decode(body).rows if shape == "rows" else [structs.row.decode(body)]
     _check_count(len(rows), max_rows)
-    return _typed_rows(rows, structs, model, range(len(rows)), len(rows))
+    return typed_draft(rows, structs, model)
 
 
-def _typed_rows(rows: list[Any], structs: Typed, model: Model, places: Sequence[int], total: int) -> Draft:
+def typed_draft(
+    rows: Sequence[Any],
+    structs: Typed,
+    model: Model,
+    places: Sequence[int] | None = None,
+    total: int | None = None,
+) -> Draft:
+    """The columns of rows that were parsed by the structs of the model's schema.
+
+    `places` are the rows' places among the `total` of the request; left out, the rows are all there were.
+    """
     given = [row.features for row in rows]
     if None in given:
         absent = structs.row.decode(b'{"features":{}}').features
         given = [absent if features is None else features for features in given]
     values = dict(zip(structs.names, assemble.transposed(given, len(structs.names)), strict=True))
-    return assemble.from_rows(rows, values, None, model, np.array(places, np.int64), total, [])
+    index = np.arange(len(rows)) if places is None else np.array(places, np.int64)
+    return assemble.from_rows(rows, values, None, model, index, len(rows) if total is None else total, [])
 
 
 def _check_count(rows: int, max_rows: int) -> None:
@@ -212,7 +210,7 @@ def _each(
             rows.append(decoder.decode(raw))
             places.append(place)
         except msgspec.ValidationError as error:
-            rejected.append(Rejection(place, _id_of(raw), "invalid", _plain(error), clip(bytes(raw))))
+            rejected.append(Rejection(place, id_of(raw), "invalid", plain(error), clip(bytes(raw))))
         except RecursionError:
             rejected.append(Rejection(place, None, "invalid", "nested too deeply", clip(bytes(raw))))
         except msgspec.MsgspecError:
@@ -220,7 +218,7 @@ def _each(
     return rows, places, rejected
 
 
-def _plain(error: msgspec.ValidationError) -> str:
+def plain(error: msgspec.ValidationError) -> str:
     """msgspec's message with the field first: "features.age: expected a number"."""
     text, _, path = str(error).partition(" - at `$")
     path = path.rstrip("`").lstrip(".")
@@ -229,7 +227,8 @@ def _plain(error: msgspec.ValidationError) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in message[:400])
 
 
-def _id_of(raw: msgspec.Raw) -> str | None:
+def id_of(raw: msgspec.Raw) -> str | None:
+    """The id of a row that was not read, if it has one."""
     try:
         row = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, RecursionError):
@@ -250,15 +249,16 @@ def decode_outcomes(body: bytes, model: Model) -> Draft:
         try:
             rows = _OUTCOME_ROWS.decode(body).rows
             _check_count(len(rows), MAX_ROWS)
-            return _outcome_draft(rows, model, np.arange(len(rows)), len(rows), [])
+            return outcome_draft(rows, model, np.arange(len(rows)), len(rows), [])
         except (msgspec.MsgspecError, pa.ArrowException, RecursionError):
             pass
     raws = _loose_rows(body, shape, MAX_ROWS)
     rows, places, rejected = _each(raws, msgspec.json.Decoder(OutcomeRow))
-    return _outcome_draft(rows, model, np.array(places, np.int64), len(raws), rejected)
+    return outcome_draft(rows, model, np.array(places, np.int64), len(raws), rejected)
 
 
-def _outcome_draft(rows: list[Any], model: Model, index: np.ndarray, total: int, rejected: list[Rejection]) -> Draft:
+def outcome_draft(rows: list[Any], model: Model, index: np.ndarray, total: int, rejected: list[Rejection]) -> Draft:
+    """The columns of outcome rows; a regression's values must be numbers."""
     columns: dict[str, pa.Array] = {"id": pa.array([row.id for row in rows], pa.string())}
     actual = [row.actual for row in rows]
     if model.task == "regression":
@@ -269,7 +269,7 @@ def _outcome_draft(rows: list[Any], model: Model, index: np.ndarray, total: int,
         ]
         keep = [row for row, is_bad in zip(rows, bad, strict=True) if not is_bad]
         if bad.any():
-            return _outcome_draft(keep, model, index[~bad], total, rejected)
+            return outcome_draft(keep, model, index[~bad], total, rejected)
     columns[ACTUAL] = assemble.values_array(actual, prediction_type(model.task))
     for name in ("observed_at", "known_at"):
         columns[name] = assemble.times([getattr(row, name) for row in rows])

@@ -2,16 +2,23 @@
 
 from collections.abc import Mapping
 from datetime import tzinfo
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from monitor.columns import concatenate
+from monitor.errors import TooLarge
 from monitor.ingest.decode import decode_predictions
-from monitor.ingest.draft import Draft
+from monitor.ingest.draft import Draft, Rejection
 from monitor.ingest.load import reference_draft
 from monitor.ingest.validate import PredictionBatch, Times, validate_predictions
 from monitor.store.catalog import Model
 
 MAX_ROWS = 1_000_000
+MAX_BYTES = 256 << 20  # as columns, in memory
 _FOREVER = 1 << 62
 
 
@@ -36,6 +43,47 @@ def reference_from_file(
     """
     draft, how = reference_draft(path, file_format, model, zone)
     return _checked(draft, model, now), how
+
+
+class Gathered:
+    """The rows of a reference that comes in pieces, as one; bounded in rows and bytes."""
+
+    def __init__(self) -> None:
+        self._drafts: list[Draft] = []
+        self._rows = self._bytes = 0
+
+    def add(self, draft: Draft) -> None:
+        """Add a piece.
+
+        Raises:
+            TooLarge: more than `MAX_ROWS` rows, or than `MAX_BYTES`.
+        """
+        self._rows += draft.total
+        self._bytes += sum(array.nbytes for array in draft.columns.values())
+        if self._rows > MAX_ROWS or self._bytes > MAX_BYTES:
+            raise TooLarge(f"a reference may have {MAX_ROWS:,} rows and {MAX_BYTES >> 20} MiB: send a sample")
+        self._drafts.append(draft)
+
+    def checked(self, model: Model, now: int) -> PredictionBatch:
+        """All of it, as `reference_from_json` gives it."""
+        first = 0
+        index: list[np.ndarray] = [np.zeros(0, np.int64)]
+        rejected: list[Rejection] = []
+        for draft in self._drafts:
+            index.append(draft.index + first)
+            rejected += [replace(one, index=one.index + first) for one in draft.rejected]
+            first += draft.total
+        columns: dict[str, pa.Array] = {}
+        if any(draft.rows for draft in self._drafts):
+            # A piece without any column counts its rows all the same.
+            batches = [
+                pa.RecordBatch.from_arrays([pa.array(draft.index), *draft.columns.values()], ["", *draft.columns])
+                for draft in self._drafts
+            ]
+            whole = concatenate(batches)
+            columns = dict(zip(whole.schema.names, whole.columns, strict=True))
+            del columns[""]
+        return _checked(Draft(columns, np.concatenate(index), first, rejected), model, now)
 
 
 def _checked(draft: Draft, model: Model, now: int) -> PredictionBatch:

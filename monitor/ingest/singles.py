@@ -32,6 +32,7 @@ class _Single:
     project_id: int
     name: str
     body: bytes
+    owner: str
     answered: "Future[Answer]" = field(default_factory=Future)
 
 
@@ -57,15 +58,15 @@ class Singles:
         self._thread.join()
         self._thread = None
 
-    def submit(self, project_id: int, name: str, body: bytes) -> "Future[Answer]":
-        """Queue a predictions body that holds one row.
+    def submit(self, project_id: int, name: str, body: bytes, owner: str = "") -> "Future[Answer]":
+        """Queue a predictions body that holds one row; `owner` as for `Writer.submit`.
 
         Raises:
             Overloaded: too many wait, or the process is stopping.
         """
         if self._stopping or self._queue.qsize() >= MAX_WAITING:
             raise Overloaded("too many rows wait to be written: send it again", retry_after=1)
-        single = _Single(project_id, name, body)
+        single = _Single(project_id, name, body, owner)
         single.answered.set_running_or_notify_cancel()  # it is written even if nobody waits for it any more
         self._queue.put(single)
         return single.answered
@@ -74,9 +75,9 @@ class Singles:
         ended = False
         while not ended:
             waiting, ended = self._next()
-            groups: dict[tuple[int, str], list[_Single]] = {}
+            groups: dict[tuple[int, str, str], list[_Single]] = {}
             for single in waiting:
-                groups.setdefault((single.project_id, single.name), []).append(single)
+                groups.setdefault((single.project_id, single.name, single.owner), []).append(single)
             written: list[Future[Answer]] = []
             for where, group in groups.items():
                 try:
@@ -96,7 +97,7 @@ class Singles:
             found.append(single)
         return found, False
 
-    def _pass_on(self, project_id: int, name: str, group: list[_Single]) -> "list[Future[Answer]]":
+    def _pass_on(self, project_id: int, name: str, owner: str, group: list[_Single]) -> "list[Future[Answer]]":
         """Give the rows to the writer: together those that fit the schema, the others one by one."""
         try:
             model, times = self._writer.model(project_id, name)
@@ -106,14 +107,14 @@ class Singles:
         written: list[Future[Answer]] = []
         joined, alone = _joined(group, model, times)
         if joined is not None:
-            written += _into(self._writer, model, joined, group)
+            written += _into(self._writer, model, joined, owner, group)
         for single in (group[place] for place in alone):
             try:
                 batch = validate_predictions(decode_predictions(single.body, model), model, times)
             except KeepwatchError as error:
                 single.answered.set_exception(error)
             else:
-                written += _into(self._writer, model, batch, [single])
+                written += _into(self._writer, model, batch, owner, [single])
         return written
 
 
@@ -136,7 +137,7 @@ def _joined(group: list[_Single], model: Model, times: Times) -> tuple[Predictio
         return None, everyone
 
 
-def _into(writer: Writer, model: Model, batch: PredictionBatch, group: list[_Single]) -> "list[Future[Answer]]":
+def _into(writer: Writer, model: Model, batch: PredictionBatch, owner: str, group: list[_Single]) -> "list[Future[Answer]]":
     """Submit a batch whose rows' places are places in the group; when it is committed, each gets its own answer."""
     senders = [int(place) for place in batch.index] + [one.index for one in batch.rejected]
 
@@ -150,7 +151,7 @@ def _into(writer: Writer, model: Model, batch: PredictionBatch, group: list[_Sin
                 group[place].answered.set_result(answers[place])
 
     try:
-        written = writer.submit(model, batch)
+        written = writer.submit(model, batch, owner)
     except KeepwatchError as error:
         for place in senders:
             group[place].answered.set_exception(error)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from monitor import clock
 from monitor.errors import KeepwatchError, Overloaded
 from monitor.ingest.pairs import Halves, write_halves
+from monitor.ingest.fairness import FairQueue
 from monitor.ingest.validate import OutcomeBatch, PredictionBatch, Times
 from monitor.ingest.write import Answer, write_outcomes, write_predictions
 from monitor.settings import Settings
@@ -40,6 +41,7 @@ class _Request:
     model: Model
     batch: Batch
     rows: int
+    owner: str
     future: "Future[Answer]" = field(default_factory=Future)
 
 
@@ -57,12 +59,10 @@ class Writer:
         self._engine = engine
         self._retention = settings.retention_us
         self._now = now
-        self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
-        self._waiting = 0
-        self._lock = threading.Lock()
+        self._queue: FairQueue[_Request] = FairQueue(MAX_WAITING_ROWS)
         self._cache: dict[tuple[int, str], _Cached] = {}
         self._thread: threading.Thread | None = None
-        self._stopping = False
+        self.stopping = False
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -72,9 +72,8 @@ class Writer:
         """Commit everything that waits, then end."""
         if self._thread is None:
             return
-        with self._lock:
-            self._stopping = True
-        self._queue.put(None)
+        self.stopping = True
+        self._queue.close()
         self._thread.join()
         self._thread = None
 
@@ -101,22 +100,24 @@ class Writer:
         oldest = self._retention + cached.model.config.label_delay_us
         return cached.model, Times(now, cached.known_at if events else now, events, oldest)
 
-    def submit(self, model: Model, batch: Batch) -> "Future[Answer]":
+    def check_room(self, owner: str) -> None:
+        """Raise what `submit` would: before the trouble of reading a body."""
+        self._queue.check(owner)
+
+    def submit(self, model: Model, batch: Batch, owner: str = "") -> "Future[Answer]":
         """Queue a batch; the future has its answer once it is committed.
+
+        Args:
+            owner: who sends it; what waits is taken from each owner in turn.
 
         Raises:
             Overloaded: too many rows wait, or the process is stopping.
+            QuotaExceeded: too many of this owner wait.
         """
         rows = max(1, len(batch.rows) if isinstance(batch, OutcomeBatch) else batch.rows)
-        request = _Request(model, batch, rows)
+        request = _Request(model, batch, rows, owner)
         request.future.set_running_or_notify_cancel()  # what is queued is written, even if nobody waits for it any more
-        with self._lock:
-            if self._stopping:
-                raise Overloaded("the service is stopping: send it again", retry_after=2)
-            if self._waiting + rows > MAX_WAITING_ROWS:
-                raise Overloaded("too many rows wait to be written: send it again", retry_after=1)
-            self._waiting += rows
-        self._queue.put(request)
+        self._queue.put(owner, rows, request)
         return request.future
 
     def _run(self) -> None:
@@ -125,8 +126,8 @@ class Writer:
             group, ended = self._next_group()
             if group:
                 self._commit(group)
-                with self._lock:
-                    self._waiting -= sum(request.rows for request in group)
+                for request in group:
+                    self._queue.done(request.owner, request.rows)
 
     def _next_group(self) -> tuple[list[_Request], bool]:
         first = self._queue.get()
