@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -15,14 +15,15 @@ from fastapi import FastAPI
 from sqlalchemy.engine import Engine
 
 from monitor import log
+from monitor.api.connections import PatientProtocol
 from monitor.app import create_app
 from monitor.errors import SetupError
 from monitor.ingest.writer import Writer
 from monitor.installation import is_loopback
 from monitor.settings import Settings
 
-DRAIN_SECONDS = 25
-CHILD_SECONDS = 25.0
+DRAIN_SECONDS = 4  # for answers that are under way: what waits to be written is a second's work
+CHILD_SECONDS = 4.0  # then it is killed, which costs no more than the work that it was at
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 _log = log.get(__name__)
@@ -55,13 +56,24 @@ def base_url(settings: Settings, bound: socket.socket, root_path: str) -> str:
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}{root_path}"
 
 
-def run_api(settings: Settings, engine: Engine, bound: socket.socket, host: str, root_path: str) -> None:
-    """Serve until SIGTERM or SIGINT; what is being answered is finished, what waits to be written is written."""
+def run_api(
+    settings: Settings,
+    engine: Engine,
+    bound: socket.socket,
+    host: str,
+    root_path: str,
+    on_stop: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; what is being answered is finished, what waits to be written is written.
+
+    Args:
+        on_stop: called when the end begins.
+    """
     hosts = [] if is_loopback(host) else [host, socket.gethostname()]
     app = create_app(settings, engine, Writer(engine, settings), hosts=hosts)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=PatientProtocol,
         loop="uvloop",
         ws="none",
         lifespan="on",
@@ -71,15 +83,20 @@ def run_api(settings: Settings, engine: Engine, bound: socket.socket, host: str,
         root_path=root_path,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    _Server(config, app).run(sockets=[bound])
+    _Server(config, app, on_stop).run(sockets=[bound])
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which ends with exit code 0 when it is asked to end."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._app = app
+        self._on_stop = on_stop
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -122,12 +139,18 @@ class WorkerProcess:
             self._over.wait(pause)
             pause = min(_LONGEST_PAUSE, 2 * pause)
 
-    def stop(self) -> None:
-        """Ask the worker to finish what it is at, and see that it ends."""
+    def ask(self) -> None:
+        """Ask the worker to finish what it is at."""
         self._over.set()
         child = self._child
         if child is not None and child.poll() is None:
             child.terminate()
+
+    def stop(self) -> None:
+        """Ask it, and see that it ends."""
+        self.ask()
+        child = self._child
+        if child is not None and child.poll() is None:
             try:
                 child.wait(CHILD_SECONDS)
             except subprocess.TimeoutExpired:

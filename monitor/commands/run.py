@@ -55,7 +55,7 @@ def _serve(host: str, port: int, root_path: str, *, embedded_worker: bool) -> No
         if child is not None:
             child.start()
         try:
-            server.run_api(found, engine, bound, host, root)
+            server.run_api(found, engine, bound, host, root, child.ask if child is not None else lambda: None)
         finally:
             if child is not None:
                 child.stop()
