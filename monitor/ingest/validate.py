@@ -13,7 +13,7 @@ from monitor.errors import Invalid
 from monitor.ingest.draft import Draft, Rejection
 from monitor.ingest.rowtypes import TIMES
 from monitor.store.catalog import Model
-from monitor.store.identity import keys_of, new_ids
+from monitor.store.identity import keys_of, keys_of_array, new_ids
 from monitor.store.outcomes import NewOutcome
 
 FUTURE_US = clock.HOUR
@@ -80,19 +80,25 @@ def validate_predictions(draft: Draft, model: Model, at: Times) -> PredictionBat
         ids, filled = _fill_ids(ids, draft.rows, filled)
     assert ids is not None
     version = draft.columns.get("version")
-    versions = [""] * draft.rows if version is None else [name or "" for name in version.to_pylist()]
+    versions = [""] * draft.rows if version is None else _names(version)
     batch = _record_batch(draft, model, ids, stamps, known, filled)
-    listed = ids.to_pylist()
     return PredictionBatch(
         batch=batch,
         versions=versions,
-        keys=keys_of(listed),
+        keys=keys_of_array(ids),
         index=draft.index,
         total=draft.total,
         rejected=draft.rejected,
         made_ids=bool(made and draft.rows),
         max_known_at=int(known.max()) if draft.rows else 0,
     )
+
+
+def _names(version: pa.Array) -> list[str]:
+    found = pc.unique(version).to_pylist()
+    if len(found) == 1:
+        return [found[0] or ""] * len(version)
+    return [name or "" for name in version.to_pylist()]
 
 
 def _check_names(draft: Draft) -> Draft:
