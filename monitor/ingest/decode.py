@@ -45,7 +45,7 @@ def decode_predictions(body: bytes, model: Model, *, with_actual: bool = False, 
         try:
             if structs is not None:
                 return _fast(body, shape, structs, model, max_rows)
-        except (msgspec.MsgspecError, pa.ArrowException, RecursionError, OverflowError):
+        except (msgspec.MsgspecError, pa.ArrowException, RecursionError, OverflowError, UnicodeDecodeError):
             pass  # the slow way finds out which row it was
     return _slow(_loose_rows(body, shape, max_rows), model, with_actual)
 
@@ -85,7 +85,7 @@ def _shape(body: bytes) -> str:
         if "out of range" in str(error):
             raise Invalid("a number is outside the range of a double") from None
         raise Invalid('send one row, {"rows": […]} or {"columns": {…}}') from None
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise UnreadableBody("the body is not valid JSON in UTF-8") from None
     if either.rows is not None:
         return "rows"
@@ -136,7 +136,7 @@ def _loose_rows(body: bytes, shape: str, max_rows: int) -> Sequence[msgspec.Raw]
         raise UnreadableBody("the JSON is nested too deeply") from None
     except msgspec.ValidationError as error:
         raise _shape_error(error) from None
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise UnreadableBody("the body is not valid JSON in UTF-8") from None
     columns = bytes(envelope.columns)
     if envelope.rows is not None and columns:
@@ -163,6 +163,8 @@ def _rows_of_columns(raw: bytes, max_rows: int) -> list[msgspec.Raw]:
         columns = msgspec.json.decode(raw)
     except RecursionError:
         raise UnreadableBody("the JSON is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise UnreadableBody("the body is not valid JSON in UTF-8") from None
     except msgspec.ValidationError:
         raise Invalid.field("columns", "a number is outside the range of a double") from None
     if not isinstance(columns, dict):
@@ -213,7 +215,7 @@ def _each(
             rejected.append(Rejection(place, id_of(raw), "invalid", plain(error), clip(bytes(raw))))
         except RecursionError:
             rejected.append(Rejection(place, None, "invalid", "nested too deeply", clip(bytes(raw))))
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise UnreadableBody("the body is not valid JSON in UTF-8") from None
     return rows, places, rejected
 
@@ -231,7 +233,7 @@ def id_of(raw: msgspec.Raw) -> str | None:
     """The id of a row that was not read, if it has one."""
     try:
         row = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
     given = row.get("id") if isinstance(row, dict) else None
     return given[:256] if isinstance(given, str) else None
@@ -250,7 +252,7 @@ def decode_outcomes(body: bytes, model: Model) -> Draft:
             rows = _OUTCOME_ROWS.decode(body).rows
             _check_count(len(rows), MAX_ROWS)
             return outcome_draft(rows, model, np.arange(len(rows)), len(rows), [])
-        except (msgspec.MsgspecError, pa.ArrowException, RecursionError):
+        except (msgspec.MsgspecError, pa.ArrowException, RecursionError, UnicodeDecodeError):
             pass
     raws = _loose_rows(body, shape, MAX_ROWS)
     rows, places, rejected = _each(raws, msgspec.json.Decoder(OutcomeRow))

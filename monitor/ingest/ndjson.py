@@ -73,7 +73,7 @@ def drafts(group: bytes, model: Model, kind: str) -> list[Draft]:
     if fast is not None and group.count(b"\n") <= GROUP_ROWS:
         try:
             return [_assembled(fast.decode_lines(group), model, kind)]
-        except (msgspec.MsgspecError, pa.ArrowException, RecursionError, OverflowError):
+        except (msgspec.MsgspecError, pa.ArrowException, RecursionError, OverflowError, UnicodeDecodeError):
             pass  # the slow way finds out which line it was
     lines = [line for line in group.split(b"\n") if line.strip()]
     return [_loose(lines[at : at + GROUP_ROWS], model, kind) for at in range(0, len(lines), GROUP_ROWS)]
@@ -114,7 +114,7 @@ def _loose(lines: list[bytes], model: Model, kind: str) -> Draft:
         except msgspec.ValidationError as error:
             raw = msgspec.Raw(line)
             rejected.append(Rejection(place, decode.id_of(raw), "invalid", decode.plain(error), clip(line)))
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             why = "the line is not a JSON object in UTF-8"
             rejected.append(Rejection(place, None, "invalid", why, clip(line)))
     index = np.array(places, np.int64)
