@@ -30,10 +30,10 @@ from monitor.api import (
 )
 from monitor.api.auth import KeyRing
 from monitor.api.gate import Gate
-from monitor.ingest.singles import Singles
-from monitor.ingest.writer import Writer
 from monitor.ingest import tables
 from monitor.ingest.fairness import Admission, Turns
+from monitor.ingest.singles import Singles
+from monitor.ingest.writer import Writer
 from monitor.settings import Settings
 from monitor.telemetry import own_version
 

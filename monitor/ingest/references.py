@@ -1,8 +1,8 @@
 """Rows of a reference: decoded and checked as predictions are, but with `actual`, and whenever they happened."""
 
 from collections.abc import Mapping
-from datetime import tzinfo
 from dataclasses import replace
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 

@@ -137,7 +137,9 @@ def _joined(group: list[_Single], model: Model, times: Times) -> tuple[Predictio
         return None, everyone
 
 
-def _into(writer: Writer, model: Model, batch: PredictionBatch, owner: str, group: list[_Single]) -> "list[Future[Answer]]":
+def _into(
+    writer: Writer, model: Model, batch: PredictionBatch, owner: str, group: list[_Single]
+) -> "list[Future[Answer]]":
     """Submit a batch whose rows' places are places in the group; when it is committed, each gets its own answer."""
     senders = [int(place) for place in batch.index] + [one.index for one in batch.rejected]
 

@@ -18,8 +18,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from monitor import clock
 from monitor.errors import KeepwatchError, Overloaded
-from monitor.ingest.pairs import Halves, write_halves
 from monitor.ingest.fairness import FairQueue
+from monitor.ingest.pairs import Halves, write_halves
 from monitor.ingest.validate import OutcomeBatch, PredictionBatch, Times
 from monitor.ingest.write import Answer, write_outcomes, write_predictions
 from monitor.settings import Settings
