@@ -233,10 +233,9 @@ def test_the_first_prediction_of_the_readme_is_accepted(first_start: tuple[str, 
     assert '"rejected_count":0' in done.stdout
 
 
-@pytest.mark.slow
-def test_the_python_of_the_readme_runs_and_its_retry_is_a_duplicate(
-    first_start: tuple[str, str], capsys: pytest.CaptureFixture[str]
-):
+@pytest.fixture
+def churn(first_start: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """The model of the examples, and an empty folder for their queues."""
     url, key = first_start
     put = urllib.request.Request(
         url + "/v1/models/churn",
@@ -246,7 +245,33 @@ def test_the_python_of_the_readme_runs_and_its_retry_is_a_duplicate(
     )
     with urllib.request.urlopen(put, timeout=10) as answer:
         assert answer.status in (200, 201)
-    code = block("README.md", "python", "urlopen").replace("http://127.0.0.1:8000", url)
-    for expected in ("'accepted': 1", "'duplicates': 1"):
-        exec(code, {"KEY": key})
-        assert expected in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    return url, key
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_stores_a_prediction_and_its_outcome(
+    churn: tuple[str, str], capsys: pytest.CaptureFixture[str]
+):
+    url, key = churn
+    names: dict[str, Any] = {"KEY": key}
+    exec(block("README.md", "python", "flush").replace("http://127.0.0.1:8000", url), names)
+    assert capsys.readouterr().out == "True 2\n"
+    names["keepwatch"].close()
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_client_run(churn: tuple[str, str], capsys: pytest.CaptureFixture[str]):
+    url, key = churn
+    names: dict[str, Any] = {"KEY": key}
+    for code in blocks(ROOT / "docs/client.md", "python"):
+        exec(code.replace("http://127.0.0.1:8000", url), names)
+    client = names["keepwatch"]
+    names["score"](names["Order"](age=41, plan="pro"))
+    assert client.flush(), client.stats()
+    stats = client.stats()
+    assert (stats["refused"], stats["not_taken"], stats["accepted"]) == (0, 0, stats["logged"])
+    client.close()
+    (command,) = [one for one in blocks(ROOT / "docs/client.md", "sh") if "requeue" in one]
+    done = run_commands(command.replace("python ", sys.executable + " "), {"PYTHONPATH": str(ROOT)}, Path.cwd())
+    assert '"dead_letters": 0' in done.stdout
