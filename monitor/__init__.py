@@ -14,7 +14,11 @@ the hour and the day they belong to, in the transaction that moves the watermark
 model's alert budget. A verdict becomes an alert and its deliveries (`alerts/transition`) in the transaction of the
 evaluation; `alerts/deliver` sends them afterwards, signed, through the guard, until they are received.
 
+**Leave.** `archive` writes the log as Parquet: exports, and rows whose retention is over, before they are deleted. It
+erases what is stored under an id, there and here. `client` is the other end of the line, what serving systems log
+with.
+
 **Look.** `dashboards` renders pages on the server from stored profiles and measurements, never from rows.
 
 Each room has one direction of imports: settings, errors, clock, log, telemetry, columns <- stats | store <- ingest |
-evaluate | alerts <- api | jobs | dashboards <- app, worker <- cli. A test keeps it so."""
+evaluate | alerts | archive <- api | jobs | dashboards <- app, worker <- cli. A test keeps it so."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.commands import access, apply, data, health, run
+from monitor.commands import access, apply, data, health, leaving, run
 from monitor.commands.console import complain, say
 from monitor.errors import KeepwatchError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 run.register(app)
 data.register(app)
+leaving.register(app)
 access.register(app)
 apply.register(app)
 health.register(app)

@@ -7,13 +7,16 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import pyarrow as pa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor import backtests, clock, log, telemetry
 from monitor.alerts import deliver, refresh, release, transition
+from monitor.archive.keep import archive_and_expire
+from monitor.archive.places import Place, place_of
 from monitor.curves import curves
-from monitor.errors import NotFound
+from monitor.errors import NotFound, SetupError
 from monitor.evaluate import due, run
 from monitor.ingest import pairs
 from monitor.ingest.validate import Times
@@ -212,6 +215,12 @@ def _give_up(engine: Engine, settings: Settings, model: Model, now: int, wall: i
     return total
 
 
+def _expire(engine: Engine, model: Model, before: int, place: Place | None) -> int:
+    if place is None:
+        return retention.expire_blocks(engine, model.id, before)
+    return archive_and_expire(engine, model, before, place)
+
+
 def sweep(engine: Engine, settings: Settings, wall: int) -> int:
     """Remove raw rows, rejected rows and log-ins whose time is over; returns how many raw rows.
 
@@ -219,6 +228,7 @@ def sweep(engine: Engine, settings: Settings, wall: int) -> int:
     evaluation lags, until their window has given its evidence.
     """
     removed = 0
+    place = place_of(settings.archive_url) if settings.archive_url else None
     with writing(engine) as connection:
         sessions.sweep(connection, wall)
     with reading(engine) as connection:
@@ -227,8 +237,12 @@ def sweep(engine: Engine, settings: Settings, wall: int) -> int:
         undecided = [due.undecided_from(connection, model) for model in models]
     for model, now, needed in zip(models, clocks, undecided, strict=True):
         before = now - settings.retention_us - model.config.label_delay_us
-        while rows := retention.expire_blocks(engine, model.id, before if needed is None else min(before, needed)):
-            removed += rows
+        oldest = before if needed is None else min(before, needed)
+        try:
+            while rows := _expire(engine, model, oldest, place):
+                removed += rows
+        except (OSError, pa.ArrowException, SetupError) as error:  # the archive's fault: its rows stay, and come again
+            _log.error("archive_failed", model_id=model.id, reason=f"{type(error).__name__}: {error}")
         while retention.expire_outcomes(engine, model.id, before):
             pass
         while retention.expire_quarantine(engine, model.id, wall - settings.retention_us):

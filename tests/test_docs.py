@@ -211,6 +211,14 @@ def test_the_commands_for_who_comes_from_elsewhere_work(first_start: tuple[str, 
     assert not re.search(r'"rejected_count":[1-9]|rejected count: [1-9]', done.stdout), done.stdout
 
 
+def test_the_commands_of_export_and_erasure_work_beside_a_running_server(churn: tuple[str, str], folder: Path):
+    (folder / "ids.txt").write_text("order-77\n")
+    command = 'keepwatch() { "$PYTHON" -m monitor.cli "$@"; }\n'
+    code = [one for one in blocks(ROOT / "docs/operations.md", "sh") if "keepwatch e" in one]
+    done = run_commands(command + "".join(code), {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}, folder)
+    assert re.search(r"\d+ rows of \d+ days", done.stdout) and "1 ids are erased" in done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the recipe needs sqlite3")
 def test_the_backup_of_a_running_server_can_be_served(first_start: tuple[str, str], folder: Path):

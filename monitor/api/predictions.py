@@ -11,6 +11,7 @@ from monitor.columns import FEATURE, FILLED_ID, FILLED_KNOWN_AT, FILLED_TIMESTAM
 from monitor.errors import Invalid, NotFound
 from monitor.evaluate.windows import next_start, start_of
 from monitor.store import blocks, catalog, outcomes
+from monitor.store.erased import erased_among
 from monitor.store.identity import key_of
 from monitor.store.quarantine import read_quarantine, rejected_counts
 from monitor.store.session import reading
@@ -32,6 +33,9 @@ def get_prediction(model: str, row_id: str, ctx: Ctx) -> dict[str, Any]:
         stored = blocks.read_rows(connection, found.id, [row for _, _, row in indexed])
         history = outcomes.history(connection, found.id, [key]).get(key, [])
         names = catalog.version_names(connection, found.id)
+        erased = not stored and not history and bool(erased_among(connection, found.id, [row_id]))
+    if erased:
+        raise NotFound("all that was stored under that id was erased on request; it is not taken in again")
     if not stored and not history:
         raise NotFound("no prediction and no outcome of that id is stored")
     held = max(history, key=lambda one: outcomes.rank(one, found.task == "regression"), default=None)

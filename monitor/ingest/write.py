@@ -18,6 +18,7 @@ from monitor.ingest.validate import EXPIRED, OutcomeBatch, PredictionBatch
 from monitor.store import blocks, outcomes
 from monitor.store.blocks import LogEnd
 from monitor.store.catalog import Model, version_ids
+from monitor.store.erased import ERASED, erased_among
 from monitor.store.quarantine import quarantine_rows
 from monitor.store.tables import prediction_key
 
@@ -60,6 +61,8 @@ def write_predictions(
     """Store the rows of several requests as one block; an answer for each, in order."""
     end = blocks.lock_log(connection, model.id)
     requests = [_without_expired(request, end.expired_before) for request in requests]
+    if end.erased:
+        requests = [_without_erased(connection, model, request) for request in requests]
     names = {name for request in requests for name in request.versions}
     numbers = version_ids(connection, model, sorted(names))
     answers = [Answer() for _ in requests]
@@ -114,6 +117,21 @@ def _without_expired(request: PredictionBatch, before: int | None) -> Prediction
         )
         for at in np.flatnonzero(~kept).tolist()
     ]
+    return _keep(request, kept, expired)
+
+
+def _without_erased(connection: Connection, model: Model, request: PredictionBatch) -> PredictionBatch:
+    """The request without rows of erased ids: they are rejected, and nothing of them is kept."""
+    ids = request.batch.column("id").to_pylist()
+    gone = erased_among(connection, model.id, ids)
+    if not gone:
+        return request
+    kept = np.array([one not in gone for one in ids])
+    refused = [Rejection(int(request.index[at]), ids[at], *ERASED, "") for at in np.flatnonzero(~kept).tolist()]
+    return _keep(request, kept, refused)
+
+
+def _keep(request: PredictionBatch, kept: np.ndarray, rejected: list[Rejection]) -> PredictionBatch:
     chosen = np.flatnonzero(kept).tolist()
     return replace(
         request,
@@ -121,7 +139,7 @@ def _without_expired(request: PredictionBatch, before: int | None) -> Prediction
         versions=[request.versions[at] for at in chosen],
         keys=[request.keys[at] for at in chosen],
         index=request.index[kept],
-        rejected=request.rejected + expired,
+        rejected=request.rejected + rejected,
     )
 
 
@@ -243,9 +261,13 @@ def write_outcomes(connection: Connection, model: Model, requests: list[OutcomeB
     }
     here = _with_predictions(connection, model.id, keys)
     answers, fresh = [], []
+    gone = erased_among(connection, model.id, [row.id for one in requests for row in one.rows]) if end.erased else ()
     for request in requests:
         answer = Answer(rejected=list(request.rejected))
-        for row in request.rows:
+        for place, row in zip(request.index, request.rows, strict=True):
+            if row.id in gone:
+                answer.rejected.append(Rejection(int(place), row.id, *ERASED, ""))
+                continue
             history = earlier.setdefault(row.key, [])
             if _repeats(row, history):
                 answer.duplicates += 1

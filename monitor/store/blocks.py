@@ -31,12 +31,14 @@ class LogEnd:
     """The next free positions of a model's log, and the latest known_at it received.
 
     `expired_before`: older rows may have been removed with their identity, so none is taken in any more.
+    `erased`: how many ids were erased, whose rows are not taken in again.
     """
 
     next_row: int
     next_outcome: int
     known_at: int | None
     expired_before: int | None = None
+    erased: int | None = None
 
 
 _END = [log_position.c[one.name] for one in fields(LogEnd)]
@@ -198,6 +200,38 @@ def key_in(connection: Connection, column: sa.ColumnElement[bytes], keys: Sequen
     return column == sa.func.any(sa.cast(sa.literal(list(keys), sa.ARRAY(sa.LargeBinary)), sa.ARRAY(sa.LargeBinary)))
 
 
+def remove_rows(connection: Connection, model_id: int, rows: Sequence[int]) -> list[pa.RecordBatch]:
+    """Cut single rows out of their blocks; the others keep their numbers. Returns the rows that were there.
+
+    A block becomes the pieces between its removed rows: numbers that nobody has any more are as those of expired rows.
+    """
+    removed: list[pa.RecordBatch] = []
+    wanted = sorted(set(rows))
+    while wanted:
+        stored = connection.execute(
+            sa.select(block)
+            .where(block.c.model_id == model_id, block.c.first_row <= wanted[0])
+            .order_by(block.c.first_row.desc())
+            .limit(1)
+        ).one_or_none()
+        if stored is None or stored.first_row + stored.rows <= wanted[0]:
+            wanted.pop(0)
+            continue
+        here = [row - stored.first_row for row in wanted if row < stored.first_row + stored.rows]
+        wanted = wanted[len(here) :]
+        batch = decode(stored.payload)
+        connection.execute(sa.delete(block).where(block.c.model_id == model_id, block.c.first_row == stored.first_row))
+        start = 0
+        for at in [*here, batch.num_rows]:
+            if at > start:
+                piece = batch.slice(start, at - start)
+                number = stored.first_row + start
+                add_block(connection, stored.project_id, model_id, number, piece, stored.arrived_at)
+            start = at + 1
+        removed += [batch.slice(at, 1) for at in here]
+    return removed
+
+
 def read_blocks(
     connection: Connection,
     model_id: int,
@@ -272,6 +306,15 @@ def read_blocks_between(
         if below_row is not None and number + batch.num_rows > below_row:
             batch = batch.slice(0, below_row - number)
         yield number, batch
+
+
+def spans_between(connection: Connection, model_id: int, from_at: int, to_at: int) -> Iterator[tuple[int, int]]:
+    """(earliest, latest timestamp) of each block that may hold rows with from_at <= timestamp < to_at."""
+    query = sa.select(block.c.min_timestamp, block.c.max_timestamp).where(
+        block.c.model_id == model_id, block.c.min_timestamp < to_at, block.c.max_timestamp >= from_at
+    )
+    for low, high in connection.execute(query):
+        yield int(low), int(high)
 
 
 def read_rows(connection: Connection, model_id: int, rows: Sequence[int]) -> dict[int, pa.RecordBatch]:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor import clock
+from monitor.store.erased import ERASED
 from monitor.store.session import is_sqlite
 from monitor.store.tables import quarantine, quarantine_count
 
@@ -44,6 +45,8 @@ def quarantine_rows(
         count = counts.setdefault(row.code, [0, 0, 0])
         count[0] += 1
         size = len(row.row)
+        if row.code == ERASED[0]:
+            continue  # counted, but nothing of it may be kept
         if kept_rows < MAX_ROWS and kept_bytes + size <= MAX_BYTES:
             kept_rows, kept_bytes = kept_rows + 1, kept_bytes + size
             count[1] += 1

@@ -3,6 +3,8 @@
 Everything is done in short transactions, a block or a few thousand rows each, so that ingest never waits long.
 """
 
+from typing import NamedTuple
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
@@ -17,14 +19,19 @@ OUTCOMES = 20_000
 QUARANTINED = 2_000
 
 
-def expire_blocks(engine: Engine, model_id: int, before: int) -> int:
-    """Remove profiled blocks whose rows are all older than `before`, with their keys and outcomes; returns the rows.
+class Expired(NamedTuple):
+    """A block whose time is over."""
 
-    At most `BLOCKS` blocks: call it again until it returns 0.
-    """
+    first_row: int
+    rows: int
+    max_timestamp: int
+
+
+def expired_blocks(engine: Engine, model_id: int, before: int) -> list[Expired]:
+    """At most `BLOCKS` profiled blocks whose rows are all older than `before`, in the order of the log."""
     block, watermark = t.block, t.watermark
     query = (
-        sa.select(block.c.first_row, block.c.max_timestamp)
+        sa.select(block.c.first_row, block.c.rows, block.c.max_timestamp)
         .join(watermark, watermark.c.model_id == block.c.model_id)
         .where(
             block.c.model_id == model_id,
@@ -36,7 +43,15 @@ def expire_blocks(engine: Engine, model_id: int, before: int) -> int:
         .limit(BLOCKS)
     )
     with reading(engine) as connection:
-        expired = connection.execute(query).all()
+        return [Expired(*row) for row in connection.execute(query)]
+
+
+def expire_blocks(engine: Engine, model_id: int, before: int) -> int:
+    """Remove profiled blocks whose rows are all older than `before`, with their keys and outcomes; returns the rows.
+
+    At most `BLOCKS` blocks: call it again until it returns 0.
+    """
+    expired = expired_blocks(engine, model_id, before)
     if not expired:
         return 0
     with writing(engine) as connection:
@@ -49,7 +64,48 @@ def expire_blocks(engine: Engine, model_id: int, before: int) -> int:
     return removed
 
 
-def _remove_block(connection: Connection, model_id: int, first_row: int, before: int) -> int:
+class _Changed(Exception):
+    """The log is not as it was when it was archived."""
+
+
+def remove_archived(
+    engine: Engine, model_id: int, first_rows: list[int], rows: int, next_outcome: int, before: int
+) -> int:
+    """Remove blocks that were archived, all in one transaction, if they are as they were; returns the rows, else 0.
+
+    Args:
+        first_rows: which blocks.
+        rows: how many rows of them were archived.
+        next_outcome: where the outcomes ended when they were read.
+        before: they are all older than that.
+    """
+    block = t.block
+    place = (block.c.model_id == model_id, block.c.first_row.in_(first_rows))
+    try:
+        with writing(engine) as connection:
+            blocks.lock_log(connection, model_id)  # no outcome comes between the look and the removal
+            latest = connection.scalar(sa.select(sa.func.max(block.c.max_timestamp)).where(*place))
+            if latest is None or latest >= before:
+                raise _Changed
+            blocks.expire_before(connection, model_id, latest + 1)
+            removed = sum(_remove_block(connection, model_id, one, before, next_outcome) for one in first_rows)
+            if removed != rows:
+                raise _Changed
+            return removed
+    except _Changed:
+        return 0
+
+
+def _remove_block(
+    connection: Connection, model_id: int, first_row: int, before: int, next_outcome: int | None = None
+) -> int:
+    """Remove a block whose rows are older than `before`.
+
+    With `next_outcome` only while its rows have no outcome from that position on.
+
+    Raises:
+        _Changed: they have.
+    """
     block, index = t.block, t.prediction_key
     mark = profiles.lock_watermark(connection, model_id)
     # A younger one stands there when small blocks have just been merged.
@@ -62,11 +118,21 @@ def _remove_block(connection: Connection, model_id: int, first_row: int, before:
     for at in range(0, len(keys), IN_LIMIT):
         part = keys[at : at + IN_LIMIT]
         named = (index.c.model_id == model_id, key_in(connection, index.c.key, part))
+        if next_outcome is not None and _later_outcomes(connection, model_id, part, next_outcome):
+            raise _Changed
         connection.execute(sa.delete(index).where(*named, own_rows))
         kept = {bytes(key) for key in connection.scalars(sa.select(index.c.key).where(*named))}
         _remove_outcomes(connection, model_id, [key for key in part if key not in kept])
     connection.execute(sa.delete(block).where(*place))
     return int(row.rows)
+
+
+def _later_outcomes(connection: Connection, model_id: int, keys: list[bytes], next_outcome: int) -> bool:
+    outcome = t.outcome
+    later = sa.select(outcome.c.position).where(
+        outcome.c.model_id == model_id, key_in(connection, outcome.c.key, keys), outcome.c.position >= next_outcome
+    )
+    return connection.scalar(later.limit(1)) is not None
 
 
 def _remove_outcomes(connection: Connection, model_id: int, keys: list[bytes]) -> None:

@@ -148,6 +148,17 @@ log_position = _table(
     sa.Column("known_at", Int),  # the latest known_at received: "now" of a model whose clock is its events
     sa.Column("expired_before", Int),  # rows older than that were removed, and their ids forgotten
     sa.Column("compacted_row", Int, nullable=False, server_default="0"),  # small blocks below it have been merged
+    sa.Column("erased", Int),  # how many ids stand in the table `erased`; null: none
+)
+
+# What remains of an erased id: a hash, so that its rows cannot come in again unnoticed.
+erased = _table(
+    "erased",
+    _model(primary_key=True),
+    sa.Column("hash", Blob, primary_key=True),  # SHA-256 of the model's number and the id, see store/erased
+    _project(),
+    sa.Column("erased_at", Int, nullable=False),
+    rowid=False,
 )
 
 # Predictions as compressed Arrow, in arrival order. Rows are numbered per model: row r of a block has number
