@@ -1,13 +1,13 @@
 """Erased ids: a hash of each stays, so that its rows cannot come in again.
 
-Revision: 0004
+Revision: 0007
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0007"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
