@@ -3,7 +3,9 @@
 **Ingest.** A serving system POSTs predictions, and later outcomes. `api/ingest` hands the body to `ingest/decode`,
 which parses it straight into Arrow columns (`columns`), and to `ingest/validate`, which rejects single rows with a
 reason. `ingest/writer` gathers what waits into one transaction: a compressed block, an index entry for each id, one
-sync. The answer goes out after that commit.
+sync. The answer goes out after that commit. What other systems write is read by `ingest/formats`, one file each, into
+the same drafts: files by `ingest/load`, what they send by `api/foreign`; calls that come in two halves wait in
+`ingest/pairs`.
 
 **Evaluate.** The scheduler's tick (`worker`, `jobs`) calls `evaluate/run`. Rows and outcomes that came since the last
 tick become profiles: integer counts over bins frozen with the reference (`stats/binning`, `stats/profile`), added to
