@@ -147,5 +147,6 @@ def _sure(data: Mapping[str, Any]) -> str:
     if threshold:
         strength += f", {evidence / threshold:,.3g} times the threshold"
     if budget.get("per"):
-        strength += f"; at most {budget.get('false_alarms', 1):g} false alarms per {budget['per']}"
+        count = budget.get("false_alarms", 1)
+        strength += f"; at most {count:g} false alarm{'' if count == 1 else 's'} per {budget['per']}"
     return strength

@@ -51,7 +51,7 @@ def test_a_message_says_what_since_when_how_sure_and_the_three_strongest_causes(
     found = read_message(message())
     assert found.title == "Firing: churn, features" and found.text.startswith("churn: `f0` moved up")
     assert found.since == "2027-01-15 06:00 UTC"
-    assert found.sure == "evidence 9,120, 4.22 times the threshold; at most 1 false alarms per 90d"
+    assert found.sure == "evidence 9,120, 4.22 times the threshold; at most 1 false alarm per 90d"
     assert [line.text for line in found.causes] == [f"`f{n}` moved up by 0.4 sd" for n in range(3)] and found.more == 2
     assert found.causes[0].effect == "effect 0.3, 95 % 0.2 to 0.4"
     text = plain_text(found)
