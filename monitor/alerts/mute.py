@@ -35,6 +35,7 @@ class Why(StrEnum):
     CHANNEL_OFF = "the channel is gone or switched off"
 
 
+BY_HAND = "monitor:"  # families of monitors by hand: a bound that somebody set has no evidence to share out
 GATHERED = (Why.DIGEST, Why.OVER_BUDGET)  # what is sent as a digest when its time comes
 
 
@@ -189,7 +190,8 @@ def _over_budget(message: Message, alert: Alert, rules: Rules, now: int) -> Hold
     until = now + clock.parse_span(policy.digest)
     share = budget.expected_per_day * span / clock.DAY / policy.false_alarms
     threshold = alert.budget.get("threshold")
-    if share > 1 and threshold and alert.evidence < share * threshold:
+    by_hand = alert.family.startswith(BY_HAND)
+    if share > 1 and threshold and alert.evidence < share * threshold and not by_hand:
         much = alert.evidence / threshold
         detail = f"the evidence is {much:.3g} times the model's threshold; alone it goes out from {share:.3g} times on"
         return Hold(Why.OVER_BUDGET, detail, until)

@@ -14,10 +14,13 @@ from monitor import clock
 from monitor.alerts.rules import read_policy, read_route, read_silence
 from monitor.api import channels as channels_api
 from monitor.api import models as models_api
+from monitor.api import monitors as monitors_api
 from monitor.api.deps import Context
 from monitor.api.routing import POLICY, ROUTE, policy_json, route_json
 from monitor.api.silences import SILENCE
 from monitor.errors import Invalid, NotFound
+from monitor.evaluate import watched
+from monitor.evaluate.rules import check_name, read_rule, rule_json
 from monitor.store import catalog, channels, routing, silences
 from monitor.store.catalog import Model
 from monitor.store.silences import Silence
@@ -89,6 +92,17 @@ def _model(connection: Connection, ctx: Context, name: str, body: Mapping[str, A
 
 def _model_json(model: Model) -> dict[str, Any]:
     return {**model.config.to_dict(), "features": model.features}
+
+
+def _monitor(connection: Connection, ctx: Context, name: str, body: Mapping[str, Any], now: int) -> Outcome:
+    model_name, _, own = name.partition("/")
+    model = monitors_api.locked_model(connection, ctx, model_name)
+    before = watched.find_monitor(connection, model.id, check_name(own))
+    rule = read_rule(connection, model, body)
+    outcome = _compared(None if before is None else rule_json(before.rule), rule_json(rule))
+    if outcome.action != "same":
+        monitors_api.save(connection, ctx, model, own, rule)
+    return outcome
 
 
 def _channel(connection: Connection, ctx: Context, name: str, body: Mapping[str, Any], now: int) -> Outcome:
@@ -195,9 +209,17 @@ _CHANNEL_BODY = {
     "properties": {k: v for k, v in channels_api._CHANNEL["properties"].items() if k != "name"},  # type: ignore[attr-defined]
 }
 
+_MONITOR_BODY = {
+    "type": "object",
+    "required": ["conditions"],
+    "additionalProperties": False,
+    "properties": monitors_api.RULE,
+}
+
 SECTIONS: dict[str, Section] = {
     "project": Section("project", POLICY, _project, single=True),
     "models": Section("model", models_api._SETTINGS, _model),
+    "monitors": Section("monitor", _MONITOR_BODY, _monitor, nested=True),
     "channels": Section("channel", _CHANNEL_BODY, _channel),
     "routes": Section("route", ROUTE, _route),
     "silences": Section("silence", SILENCE, _silence),

@@ -110,6 +110,8 @@ def _budget(pages: dict[int, int], per_day: float = 1.0, models: int = 10, **pol
         (ALERT, _budget({}, per_day=16.0), False),  # 16/11 of the threshold is below the evidence of 1.5
         (ALERT, _budget({}, per_day=17.0), True),
         (replace(ALERT, evidence=1e9), _budget({}, per_day=1e6), False),
+        (replace(ALERT, family="monitor:p95", evidence=1.0), _budget({}, per_day=1e6), False),
+        (replace(ALERT, family="monitor:p95", evidence=1.0), _budget({1: 11}), True),
     ],
 )
 def test_a_budget_of_the_project_is_shared_out(alert: Alert, rules: Rules, held: bool) -> None:

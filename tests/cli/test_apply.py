@@ -33,6 +33,9 @@ models:
       per: 90d
     features: {income: {kind: numeric}}
   rides: {task: regression}
+monitors:
+  rides:
+    few: {conditions: [{metric: volume, op: <, value: 10}], windows: 3}
 channels:
   on-call:
     kind: webhook
@@ -90,12 +93,12 @@ def _rows() -> dict[str, int]:
 
 def test_a_file_is_applied_whole_and_twice_changes_nothing(apply: Run) -> None:
     code, out, err = apply(FILE)
-    assert (code, err) == (0, "") and out.endswith("5 new, 1 changed, 0 unchanged: applied.\n")
+    assert (code, err) == (0, "") and out.endswith("6 new, 1 changed, 0 unchanged: applied.\n")
     assert "+ model loans\n" in out and "    quiet_hours.from: 22:00\n" in out and "    url: (not shown)\n" in out
     assert "hidden-token" not in out and SECRET not in out
     before = _rows()
     assert before == {"model": 2, "model_change": 2, "channel": 1, "route": 1, "silence": 1, "project_policy": 1}
-    assert apply(FILE) == (0, "0 new, 0 changed, 6 unchanged: nothing to do.\n", "")
+    assert apply(FILE) == (0, "0 new, 0 changed, 7 unchanged: nothing to do.\n", "")
     assert _rows() == before
 
 
@@ -108,7 +111,7 @@ def test_a_change_is_shown_and_made_and_a_dry_run_makes_none(apply: Run) -> None
         "~ model loans\n    window: 1h -> 1d\n"
         "~ channel on-call\n    url: (not shown) -> (not shown)\n"
         "~ route night\n    escalate_after: 30m -> 1h\n"
-        "0 new, 3 changed, 3 unchanged: would be applied.\n"
+        "0 new, 3 changed, 4 unchanged: would be applied.\n"
     )
     assert apply(FILE)[1].endswith("nothing to do.\n")
     assert apply(changed)[1] == dry[1].replace("would be applied", "applied")
@@ -127,7 +130,8 @@ def test_a_dry_run_on_an_empty_database_shows_everything_and_leaves_nothing(appl
     shown = json.loads(out)
     assert code == 0 and shown["dry_run"] is True
     assert [(one["section"], one["action"]) for one in shown["changes"]] == [
-        ("project", "changed"), ("models", "new"), ("models", "new"), ("channels", "new"), ("routes", "new"),
+        ("project", "changed"), ("models", "new"), ("models", "new"), ("monitors", "new"), ("channels", "new"),
+        ("routes", "new"),
         ("silences", "new"),
     ]  # fmt: skip
     assert _rows() == before
@@ -171,6 +175,8 @@ def test_another_project_is_another_house(apply: Run) -> None:
         ("models:\n  loans: {window: 1h}\n", "house.yaml:2: models.loans.task: must be one of"),
         ("models:\n  a/b: {task: binary}\n", "house.yaml:2: models.a/b: a name is 1 to 128"),
         ("models:\n  a: {task: binary, alert_budget: {per: x}}\n", ":2: models.a.alert_budget.per: not a span"),
+        ("monitors:\n  no:\n    m: {conditions: []}\n", ":3: monitors.no.m: there is no model"),
+        ("models: {a: {task: binary}}\nmonitors:\n  a:\n    m: {conditions: []}\n", ":4: monitors.a.m.conditions"),
         ("model:\n  a: {}\n", "house.yaml:1: model: is not a section: project, models"),
         ("models:\n  a: {task: binary}\n  a: {task: binary}\n", "house.yaml:3: models.a: stands here twice"),
         ("models:\n  a: [1]\n", "house.yaml:2: models.a: must be an object"),
@@ -241,6 +247,8 @@ def test_the_schema_for_editors_is_the_one_in_the_documents(keepwatch: Run) -> N
     assert set(declared) == set(schema["properties"])
     for section, content in declared.items():
         part = schema["properties"][section]
+        if section == "monitors":
+            part, content = part["additionalProperties"], content["rides"]
         bodies = [content] if section == "project" else content.values()
         fields = part if section == "project" else part["additionalProperties"]
         for body in bodies:
@@ -250,4 +258,4 @@ def test_the_schema_for_editors_is_the_one_in_the_documents(keepwatch: Run) -> N
 def test_the_example_of_the_guide_is_applied(apply: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/guide.md").read_text(), re.DOTALL)
     monkeypatch.setenv("HOOK", "token")
-    assert "4 new, 1 changed, 0 unchanged: applied." in apply(example)[1]
+    assert "5 new, 1 changed, 0 unchanged: applied." in apply(example)[1]
