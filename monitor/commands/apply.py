@@ -48,7 +48,7 @@ def apply(
     project: Project = "default",
     as_json: Json = False,
 ) -> None:
-    """Make models, monitors, channels, routes, silences and the project's policy what a file says. Twice changes nothing.
+    """Make models, monitors, channels, routes, silences and the project's policy what a file says; twice is as once.
 
     What the file does not name stays as it is.
     """
