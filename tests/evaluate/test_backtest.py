@@ -15,7 +15,7 @@ from monitor.evaluate import watched
 from monitor.evaluate.references import put_reference
 from monitor.evaluate.rules import read_rule
 from monitor.settings import Settings
-from monitor.store import alerts, catalog, retention
+from monitor.store import alerts, catalog, retention, routing
 from monitor.store import backtests as stored
 from monitor.store.alerts import Alert
 from monitor.store.session import make_engine, reading, writing
@@ -105,6 +105,8 @@ def played_out(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) ->
         engine = make_engine(Settings(database_url=f"sqlite:///{made[name]}"))
         log = Log.make(engine, features=FEATURES, label_delay="4h")
         log.reference(binary_rows(60, seed=9, start=START - 10 * DAY), ["0", "1"] * 30)
+        with writing(engine) as connection:  # every episode an alert of its own
+            routing.put_policy(connection, 1, routing.Policy(cooldown="0s"), START, "ann")
         put(log, "wrong", WRONG)
         put(log, "wrong-aa", WRONG_AA)
         history(log, in_time=name == "evaluated in time")
