@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from monitor import clock
@@ -134,7 +135,7 @@ class Zone:
         return ZoneInfo(self.name)
 
     def local(self, at: int) -> datetime:
-        return clock.to_datetime(at).astimezone(self.info)
+        return _local(self, at)
 
     def minute(self, at: int) -> str:
         """4 Mar 2013, 14:00"""
@@ -153,3 +154,9 @@ class Zone:
     def axis(self, at: int) -> str:
         """The wall time as a chart's axis takes it: 2013-03-04 14:00."""
         return f"{self.local(at):%Y-%m-%d %H:%M}"
+
+
+@lru_cache(maxsize=16_384)
+def _local(zone: Zone, at: int) -> datetime:
+    """A page names the same instants in every chart, and the next page again."""
+    return clock.to_datetime(at).astimezone(zone.info)

@@ -1,5 +1,6 @@
 """Templates to answers: autoescaped HTML, and JSON that cannot leave its element."""
 
+import gzip
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -7,13 +8,15 @@ from typing import Any
 import jinja2
 import orjson
 from markupsafe import Markup, escape
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from dashboards import assets, formats, theme, words
 from dashboards.formats import Zone
 from dashboards.links import Links
 from monitor import clock
 from monitor.api.docs import told
+
+LEAST_COMPRESSED = 1000  # bytes
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,21 @@ def page(template: str, frame: Frame, status: int = 200, **content: Any) -> HTML
     """The template as an answer. `content` is plain data: strings are escaped, wherever they stand."""
     html = environment().get_template(template).render(frame=frame, links=frame.links, **content)
     return HTMLResponse(html, status_code=status)
+
+
+def compressed(answer: Response, accepted: str) -> Response:
+    """A page with gzip for who takes it: numbers shrink to a fifth, in a few milliseconds.
+
+    Pages hold no secret beside what a visitor sent, so their lengths give nothing away.
+    """
+    encodings = {part.partition(";")[0].strip() for part in accepted.split(",")}
+    if not isinstance(answer, HTMLResponse) or "gzip" not in encodings or len(answer.body) < LEAST_COMPRESSED:
+        return answer
+    answer.body = gzip.compress(bytes(answer.body), 4, mtime=0)
+    answer.headers["content-length"] = str(len(answer.body))
+    answer.headers["content-encoding"] = "gzip"
+    answer.headers["vary"] = "accept-encoding"
+    return answer
 
 
 def script_json(value: Any) -> Markup:

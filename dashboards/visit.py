@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dashboards.links import Links
-from dashboards.render import Frame, page
+from dashboards.render import Frame, compressed, page
 from monitor.api.auth import Principal
 from monitor.api.deps import Ctx
 from monitor.api.gate import is_page, own_path
@@ -109,7 +109,7 @@ class PageRoute(APIRoute):
 
         async def with_error_pages(request: Request) -> Response:
             try:
-                return await handle(request)
+                return compressed(await handle(request), request.headers.get("accept-encoding", ""))
             except Unauthorized:
                 return RedirectResponse(bare_frame(request).links.login(), 303)
             except Problem as problem:

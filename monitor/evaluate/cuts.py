@@ -59,6 +59,8 @@ class Shelf:
     One shelf reads one state of the database: use it inside of one `reading`.
     """
 
+    with_windows = True  # of references
+
     def __init__(self, connection: Connection, model: Model, want: Want | None = None) -> None:
         self._connection = connection
         self.model = with_schema(connection, model)
@@ -80,7 +82,9 @@ class Shelf:
     def reference(self, number: int) -> Reference | None:
         """The reference that this cut is compared with, in the binning of that number."""
         if number not in self._references:
-            self._references[number] = reference_for(self._connection, self.model.id, number, self.want.version_id)
+            self._references[number] = reference_for(
+                self._connection, self.model.id, number, self.want.version_id, windows=self.with_windows
+            )
         return self._references[number]
 
     def fetch(self, span: int, from_at: int, to_at: int) -> None:

@@ -6,19 +6,21 @@ recently used go first.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import groupby
 from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
+from sqlalchemy.engine import Connection
 
 from monitor.clock import DAY
 from monitor.evaluate import windows
-from monitor.evaluate.cuts import Part, Plan, Shelf
+from monitor.evaluate.cuts import Part, Plan, Shelf, Want
 from monitor.stats.binning import Binning
 from monitor.stats.measure import Measures, measure
 from monitor.stats.profile import Profile, merge
+from monitor.store.catalog import Model
 from monitor.store.profiles import StoredProfile
 
 LIMIT = 64 << 20
@@ -80,6 +82,26 @@ KEPT = Kept()
 
 class KeptShelf(Shelf):
     """A shelf for pages and answers: what it merges and measures is kept from one request to the next."""
+
+    with_windows = False
+
+    def __init__(self, connection: Connection, model: Model, want: Want | None = None) -> None:
+        super().__init__(connection, model, want)
+        self._plans: dict[tuple[int, int], Plan | None] = {}
+        self._readies: dict[tuple[Hashable, ...], tuple[list[StoredProfile], list[tuple[int, int]]]] = {}
+
+    def _plan(self, from_at: int, to_at: int) -> Plan | None:
+        """The charts of a page have the same steps."""
+        asked = from_at, to_at
+        if asked not in self._plans:
+            self._plans[asked] = super()._plan(from_at, to_at)
+        return self._plans[asked]
+
+    def _ready(self, parts: Iterable[Part], number: int) -> tuple[list[StoredProfile], list[tuple[int, int]]]:
+        key = number, *parts
+        if key not in self._readies:
+            self._readies[key] = super()._ready(parts, number)
+        return self._readies[key]
 
     def measures(self, from_at: int, to_at: int, metrics: Sequence[str]) -> Measures | None:
         """These metrics of [from_at, to_at) against the reference of its binning; None where nothing was profiled."""

@@ -38,13 +38,13 @@ def binning_numbered(connection: Connection, model_id: int, number: int) -> Binn
 
 
 def reference_for(
-    connection: Connection, model_id: int, binning: int, version_id: int | None = None
+    connection: Connection, model_id: int, binning: int, version_id: int | None = None, *, windows: bool = True
 ) -> Reference | None:
-    """The reference that holds for a version (None: for all live rows) in a binning."""
+    """The reference that holds for a version (None: for all live rows) in a binning; without its windows if told so."""
     chosen = references.choose(references.list_references(connection, model_id), version_id, binning)
     if chosen is None:
         return None
-    stored = references.load_reference(connection, chosen.id)
+    stored = references.load_reference(connection, chosen.id, windows=windows)
     return _reference(
         profiles.load_binning(connection, model_id, binning),
         stored.profile,
@@ -87,6 +87,8 @@ def dump_windows(windows: list[tuple[int, int, Profile]]) -> bytes:
 
 
 def load_windows(content: bytes, binning: Binning) -> tuple[tuple[int, int, Profile], ...]:
+    if not content:
+        return ()
     return tuple(
         (start, end, Profile.load_parts(profile, None, binning))
         for start, end, profile in msgspec.msgpack.decode(content)

@@ -1,6 +1,6 @@
 """Several metrics of one stretch at once, for pages: every window or profile is read and unpacked once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
 from sqlalchemy.engine import Connection
@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 from monitor.evaluate import payload, windows
 from monitor.evaluate.kept import KeptShelf
 from monitor.evaluate.loaded import binning_numbered, with_schema
+from monitor.evaluate.payload import Numbers
 from monitor.evaluate.query import Asked, Query, check, check_length
 from monitor.evaluate.series import Point, coverage_of
 from monitor.stats.measure import Measures
@@ -98,7 +99,7 @@ def _measured(
             if numbers is None:
                 points[one] = _nothing(start, end, state, row.revision)
                 continue
-            value = _value(one, numbers.values, numbers.columns, places[numbers.binning])
+            value = _stored_value(one, numbers, places[numbers.binning])
             points[one] = _point(start, end, value, question, row.rows, row.labelled, state, row.revision)
         yield points
 
@@ -140,7 +141,15 @@ def _places(names: Sequence[str]) -> dict[Of, int]:
     return {**found, **{signal: len(names) + signal.value for signal in Signal}}
 
 
-def _value(one: Wanted, values: Mapping[str, Value], columns: Mapping[str, Columns], places: dict[Of, int]) -> Value:
+def _stored_value(one: Wanted, numbers: Numbers, places: dict[Of, int]) -> Value:
+    metric, feature = one
+    if feature is None:
+        return numbers.values.get(metric, Value())
+    place = places.get(feature)
+    return Value() if place is None else numbers.at(metric, place)
+
+
+def _value(one: Wanted, values: dict[str, Value], columns: dict[str, Columns], places: dict[Of, int]) -> Value:
     metric, feature = one
     if feature is None:
         return values.get(metric, Value())

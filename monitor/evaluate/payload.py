@@ -3,7 +3,9 @@
 One compressed row a window, never a row a number: 100 features in hourly windows would make 74 million rows a year.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from monitor.stats.measure import Columns, Measures, Value
+from monitor.stats.values import to_value
 
 FORMAT = 1
 
@@ -28,6 +31,15 @@ class Numbers:
     labelled: int
     values: Mapping[str, Value]
     columns: Mapping[str, Columns]
+    stored: Mapping[str, Sequence[bytes]]
+
+    def at(self, metric: str, place: int) -> Value:
+        """What `columns[metric].at(place)` gives, without the arrays; nothing where the metric or the place is not."""
+        found = self.stored.get(metric)
+        if found is None or 8 * place >= len(found[3]):
+            return Value()
+        value, low, high = (struct.unpack_from("<d", raw, 8 * place)[0] if raw else math.nan for raw in found[:3])
+        return to_value((value, low, high, struct.unpack_from("<q", found[3], 8 * place)[0]))
 
 
 def dump(binning: int, measures: Measures) -> bytes:
@@ -64,6 +76,7 @@ def load(content: bytes) -> Numbers | None:
         data["labelled"],
         _Lazy(data["values"], Value),
         _Lazy(data["columns"], _columns),
+        data["columns"],
     )
 
 

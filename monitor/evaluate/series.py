@@ -97,7 +97,7 @@ def _measured(connection: Connection, model: Model, asked: Asked, steps: list[tu
         value = numbers.values.get(asked.metric.name, Value())
         if asked.feature is not None:
             place = places.of(numbers.binning).get(asked.feature)
-            value = Value() if place is None else numbers.columns[asked.metric.name].at(place)
+            value = Value() if place is None else numbers.at(asked.metric.name, place)
         yield _point(start, end, value, asked.metric, row.rows, row.labelled, state, row.revision)
 
 

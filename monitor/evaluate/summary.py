@@ -190,7 +190,7 @@ def distribution(
     bins = next((one for one in binning.features if one.name == feature), None)
     if bins is None:
         return nothing
-    reference = reference_for(connection, model.id, number)
+    reference = reference_for(connection, model.id, number, windows=False)
     against = None if reference is None else reference.profile
     labels, edges = ([], _edges(bins)) if isinstance(bins, NumericBins) else (_labels(bins.levels), [])
     return Distribution(

@@ -1,8 +1,7 @@
 """What a measurement is: a value with its interval, or one for every signal."""
 
+import math
 from dataclasses import dataclass
-
-import numpy as np
 
 from monitor.stats.rows import Floats, Ints
 
@@ -37,5 +36,5 @@ class Columns:
 
 def to_value(result: Result | tuple[float, float, float, int]) -> Value:
     """NaN and infinities become None."""
-    value, low, high = (None if part is None or not np.isfinite(part) else float(part) for part in result[:3])
+    value, low, high = (None if part is None or not math.isfinite(part) else float(part) for part in result[:3])
     return Value(value, low, high, result[3])

@@ -212,13 +212,13 @@ def last_labelled(connection: Connection, model_id: int) -> int | None:
 
 def extent(connection: Connection, model_id: int) -> tuple[int, int] | None:
     """The earliest and the latest start of any profile, of every role; None when there is none."""
-    found: list[tuple[int, int]] = []
-    for span in (HOUR_SPAN, DAY_SPAN):  # two looks into the key each, where both at once would read it all
-        of = (profile.c.model_id == model_id, profile.c.span == span)
-        first = connection.scalar(sa.select(sa.func.min(profile.c.start)).where(*of))
-        if first is not None:
-            found.append((int(first), int(connection.scalar(sa.select(sa.func.max(profile.c.start)).where(*of)) or 0)))
-    return (min(low for low, _ in found), max(high for _, high in found)) if found else None
+    ends = [
+        sa.select(end(profile.c.start)).where(profile.c.model_id == model_id, profile.c.span == span).scalar_subquery()
+        for span in (HOUR_SPAN, DAY_SPAN)
+        for end in (sa.func.min, sa.func.max)  # a look into the key each, where both at once would read it all
+    ]
+    found = [int(at) for at in connection.execute(sa.select(*ends)).one() if at is not None]
+    return (min(found), max(found)) if found else None
 
 
 def latest_known(

@@ -74,9 +74,11 @@ def list_references(connection: Connection, model_id: int) -> list[StoredReferen
     return [_stored(row, b"", b"") for row in connection.execute(query)]
 
 
-def load_reference(connection: Connection, reference_id: int) -> StoredReference:
-    row = connection.execute(sa.select(reference).where(reference.c.id == reference_id)).one()
-    return _stored(row, row.profile, row.windows)
+def load_reference(connection: Connection, reference_id: int, *, windows: bool = True) -> StoredReference:
+    """A reference with its profile; `windows` False leaves its windows, the larger part, in the database."""
+    parts = [reference.c.profile, *([reference.c.windows] if windows else [])]
+    row = connection.execute(sa.select(*_LIGHT, *parts).where(reference.c.id == reference_id)).one()
+    return _stored(row, row.profile, row.windows if windows else b"")
 
 
 def reference_for(
