@@ -1,6 +1,7 @@
 """A metric over time: from stored measurements where they answer the question, else from profiles, never from rows
 (but for the hours of a view of the past that have changed since)."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -256,4 +257,4 @@ def _profile_columns(shelf: KeptShelf, asked: Asked, steps: list[tuple[int, int]
 
 
 def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    return value if math.isfinite(value) else None
