@@ -21,7 +21,7 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-OURS = ("app.css", "app.js", "favicon.svg")
+OURS = ("app.css", "app.js", "habits.js", "favicon.svg")
 PLOTLY = f"plotly-{version('plotly')}.min.js"
 _YEAR = "public, max-age=31536000, immutable"
 

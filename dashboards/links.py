@@ -19,8 +19,8 @@ class Links:
 
     root: str = ""
 
-    def home(self, cursor: str | None = None) -> str:
-        return f"{self.root}/" + _query(after=cursor)
+    def home(self, cursor: str | None = None, search: str | None = None) -> str:
+        return f"{self.root}/" + _query(q=search, after=cursor)
 
     def static(self, path: str) -> str:
         return f"{self.root}/static/{path}"

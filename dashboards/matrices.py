@@ -42,7 +42,7 @@ def heatmap(
         "ticks": "",
         "automargin": True,
     }
-    layout = {"yaxis": axis, "xaxis": {"showgrid": False}, "hovermode": "closest", "showlegend": False}
+    layout = {"yaxis": axis, "xaxis": {"showgrid": False, "type": "date"}, "hovermode": "closest", "showlegend": False}
     return {"data": [cells], "layout": layout, "links": list(urls)}
 
 

@@ -47,13 +47,14 @@ From = Annotated[str | None, Query(alias="from", max_length=40)]
 To = Annotated[str | None, Query(max_length=40)]
 Range = Annotated[str | None, Query(alias="range", max_length=10)]
 Short = Annotated[str | None, Query(max_length=140)]
+Search = Annotated[str, Query(max_length=300)]
 REFRESH = 60  # seconds
 
 
 @router.get("/")
-def home(visit: Page, after: Short = None) -> Response:
+def home(visit: Page, after: Short = None, q: Search = "") -> Response:
     with reading(visit.ctx.engine) as connection:
-        found = models_page.load(connection, visit.project_id, clock.now(), after)
+        found = models_page.load(connection, visit.project_id, clock.now(), after, q)
         frame = visit.frame(connection, "models", REFRESH)
     return page("models.html", frame, page=found, base_url=visit.base_url)
 
@@ -76,6 +77,7 @@ def features(
     visit: Page,
     model: str,
     name: Annotated[str | None, Query(max_length=300)] = None,
+    q: Search = "",
     from_: From = None,
     to: To = None,
     range_: Range = None,
@@ -87,7 +89,7 @@ def features(
         known = get_model(connection, visit.project_id, model)
         now = model_now(connection, known, clock.now())
         shown = stretch.choose(connection, known, now, range_ or features_page.USUAL, from_, to)
-        found = features_page.load(connection, known, shown)
+        found = features_page.load(connection, known, shown, q)
         frame = visit.frame(connection, "models", REFRESH if shown.name else 0)
     return page("features.html", frame, page=found)
 

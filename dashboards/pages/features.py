@@ -35,10 +35,11 @@ class FeaturesPage:
     rows: Sequence[Row]
     counted: int
     reference: bool
+    search: str = ""
 
 
-def load(connection: Connection, model: Model, stretch: Stretch) -> FeaturesPage:
-    """Every monitored feature, measured once over the stretch."""
+def load(connection: Connection, model: Model, stretch: Stretch, search: str = "") -> FeaturesPage:
+    """Every monitored feature whose name holds `search`, in any case, measured once over the stretch."""
     shelf = KeptShelf(connection, model)
     profile = shelf.profile(stretch.from_us, stretch.to_us)
     psi: dict[str, float | None] = {}
@@ -54,7 +55,7 @@ def load(connection: Connection, model: Model, stretch: Stretch) -> FeaturesPage
     rows = [
         Row(name, kind, psi.get(name), missing.get(name), named.get(name))
         for name, kind in (model.features or {}).items()
-        if kind != "ignored"
+        if kind != "ignored" and search.casefold() in name.casefold()
     ]
     return FeaturesPage(
         model=model,
@@ -63,6 +64,7 @@ def load(connection: Connection, model: Model, stretch: Stretch) -> FeaturesPage
         rows=sorted(rows, key=lambda row: -1.0 if row.psi is None else row.psi, reverse=True),
         counted=0 if profile is None else profile.rows,
         reference=reference is not None,
+        search=search,
     )
 
 

@@ -43,15 +43,19 @@ class ModelsPage:
     firing: Sequence[alerts.Line]
     following: str | None
     first: bool
+    search: str
+    paged: bool
 
 
-def load(connection: Connection, project_id: int, now: int, cursor: str | None) -> ModelsPage:
-    """Fifty models by name, and the open alerts of the whole project, which no page of models hides."""
-    models, following = list_models(connection, project_id, PAGE, cursor)
+def load(connection: Connection, project_id: int, now: int, cursor: str | None, search: str = "") -> ModelsPage:
+    """Fifty models by name, of those whose name holds `search`; and the open alerts of the whole project, which no page
+    of models hides."""
+    models, following = list_models(connection, project_id, PAGE, cursor, search)
     counts = overview.open_alert_counts(connection, project_id)
     rows = [_row(connection, model, now, counts.get(model.id, 0)) for model in models]
     firing = alerts.open_lines(connection, project_id)
-    return ModelsPage(rows, firing, following, first=cursor is None)
+    paged = bool(search or following) or cursor is not None
+    return ModelsPage(rows, firing, following, first=cursor is None, search=search, paged=paged)
 
 
 def _row(connection: Connection, model: Model, wall: int, open_alerts: int) -> Row:

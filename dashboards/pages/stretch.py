@@ -16,6 +16,7 @@ RANGES = {"24h": clock.DAY, "7d": 7 * clock.DAY, "30d": 30 * clock.DAY, "90d": 9
 POINTS = 200  # windows are stored measured: cheap
 MERGED = 100  # days and weeks are measured from profiles when they are asked for
 COLUMNS = 120
+FIRST, LAST = clock.parse("1970-01-01T00:00:00Z"), clock.parse("2199-12-31T00:00:00Z")
 _HOURS = (1, 2, 3, 4, 6, 8, 12)
 _DAYS = (1, 2, 7, 14, 28)
 
@@ -47,11 +48,31 @@ class Stretch:
         return next((size for size in fitting if size >= needed), fitting[-1] if fitting else self.heat_step_us)
 
     @property
+    def earlier(self) -> dict[str, str]:
+        """The stretch of the same length before, as `query`."""
+        return _query(max(FIRST, 2 * self.from_us - self.to_us), self.from_us)
+
+    @property
+    def later(self) -> dict[str, str]:
+        """The stretch of the same length behind."""
+        return _query(self.to_us, min(LAST, 2 * self.to_us - self.from_us))
+
+    @property
+    def wider(self) -> dict[str, str]:
+        """The stretch and half its length on both sides."""
+        half = (self.to_us - self.from_us) // 2
+        return _query(max(FIRST, self.from_us - half), min(LAST, self.to_us + half))
+
+    @property
     def query(self) -> dict[str, str]:
         """The stretch as parameters of `Links.model` and `Links.feature`."""
         if self.name:
             return {"range_": self.name}
-        return {"from_": clock.render(self.from_us), "to": clock.render(self.to_us)}
+        return _query(self.from_us, self.to_us)
+
+
+def _query(from_us: int, to_us: int) -> dict[str, str]:
+    return {"from_": clock.render(from_us), "to": clock.render(to_us)}
 
 
 def steps(length: int, window: int) -> list[int]:

@@ -1,7 +1,8 @@
-// Draws the charts, keeps the theme, copies commands, follows a report. Pages work without it: numbers stand in tables.
+// Draws the charts, zooms in time, keeps the theme, copies commands, follows a report. Pages work without it: numbers stand in tables.
 "use strict";
 (() => {
   const root = document.documentElement;
+  const coarse = window.matchMedia("(pointer: coarse)").matches;
   const night = window.matchMedia("(prefers-color-scheme: dark)");
 
   // ---- colours: a figure names them ("--blue"), the stylesheet knows them
@@ -62,7 +63,7 @@
         hovermode: "x unified",
         hoverlabel: { bgcolor: "--surface", bordercolor: "--line", font: { color: "--ink" } },
         legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "transparent" },
-        dragmode: "zoom",
+        dragmode: coarse ? false : "zoom", // a finger scrolls the page
         xaxis: { ...axis(), showgrid: false },
         yaxis: { ...axis(), nticks: 5 },
         separators: ".\u202f",
@@ -95,6 +96,7 @@
     plot.querySelector("noscript")?.remove();
     plot.setAttribute("data-drawn", "");
     return Plotly.react(plot, data, layout(figure.layout, plot.clientWidth), CONFIG).then(() => {
+      if (document.querySelector("[data-ranges]") && overTime(figure) && !plot.dataset.zoom) watchTime(plot, figure);
       if (figure.links && !plot.dataset.links) {
         plot.dataset.links = "yes";
         plot.on("plotly_click", (event) => {
@@ -102,6 +104,35 @@
           if (url) window.location.assign(url);
         });
       }
+    });
+  }
+
+  // ---- time: dragging over a chart, or a click on a point, shows that stretch in all charts; the address keeps it
+
+  function overTime(figure) {
+    return figure.layout.xaxis?.type === "date";
+  }
+
+  function show(plot, from, to) {
+    const address = new URL(window.location.href);
+    address.searchParams.delete("range");
+    address.searchParams.set("from", from.slice(0, 16).replace(" ", "T"));
+    address.searchParams.set("to", to.slice(0, 16).replace(" ", "T"));
+    address.hash = plot.closest("figure").id;
+    window.location.assign(address);
+  }
+
+  function watchTime(plot, figure) {
+    plot.dataset.zoom = "yes";
+    plot.on("plotly_relayout", (change) => {
+      const [from, to] = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+      if (typeof from === "string" && typeof to === "string") show(plot, from, to);
+    });
+    if (figure.links || coarse) return;
+    plot.on("plotly_click", (event) => {
+      const x = figure.x || [];
+      const at = event.points[0].pointIndex;
+      if (x.length > 1 && x[at]) show(plot, x[at], x[at + 1] || figure.layout.xaxis.range[1]);
     });
   }
 
@@ -179,25 +210,14 @@
     }
   }
 
-  // ---- a page on a wall loads itself again, unless somebody is at it
-
-  function watchAge() {
-    const seconds = Number(document.body.dataset.refresh || 0);
-    if (!seconds) return;
-    let touched = false;
-    for (const kind of ["pointerdown", "keydown", "wheel"]) {
-      addEventListener(kind, () => (touched = true), { passive: true, once: true });
-    }
-    setInterval(() => {
-      if (!touched && document.visibilityState === "visible") window.location.reload();
-      touched = false;
-    }, seconds * 1000);
-  }
-
   watchTheme();
   watchCharts();
   watchCopies();
-  watchAge();
+  document.addEventListener("keepwatch:renewed", () => {
+    drawn.clear();
+    watchCharts();
+    watchCopies();
+  });
   const report = document.querySelector("[data-report]");
   if (report) followReport(report);
 })();

@@ -76,10 +76,15 @@ def get_model_by_id(connection: Connection, model_id: int) -> Model:
 
 
 def list_models(
-    connection: Connection, project_id: int, limit: int, cursor: str | None = None
+    connection: Connection, project_id: int, limit: int, cursor: str | None = None, search: str = ""
 ) -> tuple[list[Model], str | None]:
-    """At most `limit` models by name, those after `cursor` (a name), and the cursor of the next page or None."""
+    """At most `limit` models by name, those after `cursor` (a name), and the cursor of the next page or None.
+
+    `search`: only models whose name holds it, in any case.
+    """
     query = sa.select(t.model).where(t.model.c.project_id == project_id)
+    if search:
+        query = query.where(t.model.c.name.icontains(search, autoescape=True))
     if cursor is not None:
         query = query.where(t.model.c.name > cursor)
     rows = connection.execute(query.order_by(t.model.c.name).limit(limit + 1)).all()
