@@ -128,6 +128,7 @@ CAUSES = {
     "invalid_share": CauseWords("Values that are not finite", "share", "psi"),
     "prediction_drift": CauseWords("Distribution of predictions", "PSI", "psi"),
     "score_drift": CauseWords("Distribution of scores", "PSI", "psi"),
+    "correlation": CauseWords("Correlation", "", "psi"),
     "latency": CauseWords("Latency", "PSI", "latency_p50"),
     "volume": CauseWords("Traffic", "ratio", "volume"),
     "error_rate": CauseWords("Errors", "share", "error_rate"),

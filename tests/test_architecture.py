@@ -138,7 +138,12 @@ SINGLE_PLACES = [
     ("sklearn", set(), "the statistics are ours, tested against it"),
     (
         "scipy",
-        {"monitor/stats/evidence.py", "monitor/stats/detector.py", "monitor/stats/incident.py"},
+        {
+            "monitor/stats/evidence.py",
+            "monitor/stats/detector.py",
+            "monitor/stats/incident.py",
+            "monitor/stats/screen.py",
+        },
         "it costs seconds and 80 MB in every process",
     ),
     ("cryptography", {"monitor/store/seal.py"}, "one way to seal, and loaded only where something is sealed"),

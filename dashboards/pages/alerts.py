@@ -44,9 +44,10 @@ class Cause:
     @property
     def title(self) -> str:
         """The metric and what it is of, as plain text."""
-        of = self.feature if self.feature is not None else self.segment
         title = words.cause(self.metric).title
-        return title if of is None else f"{title} of {of}"
+        if self.feature is not None:
+            title = f"{title} of {self.feature}"
+        return title if self.segment is None else f"{title} in {self.segment}"
 
 
 @dataclass(frozen=True)

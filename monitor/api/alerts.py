@@ -1,7 +1,7 @@
 """Alerts: listing them, looking at one and its history; acknowledging, resolving and commenting by hand."""
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Query
 
@@ -11,6 +11,9 @@ from monitor.alerts.payload import alert_json
 from monitor.alerts.rules import MAX_COMMENT, read_comment
 from monitor.api.deps import Ctx, Cursor, JsonObject, Limit, OptionalJsonObject
 from monitor.api.paging import place, token
+from monitor.errors import Conflict
+from monitor.evaluate.adopt import adopt as adopt_change
+from monitor.stats.verdict import Family
 from monitor.store import alerts, catalog, notifications
 from monitor.store.body import Reader
 from monitor.store.model_config import NAME
@@ -126,3 +129,23 @@ def _comment(body: dict[str, Any], *, required: bool = False) -> str:
     said = read_comment(reader, required=required)
     reader.finish()
     return said
+
+
+@router.post("/v1/alerts/{id}/adopt")
+def adopt(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any]:  # noqa: A002
+    """Accept the change as the new normal: the windows since its first evidence become the reference, and the alert is
+    resolved. 409 while there are fewer than 14 such windows, or when it is resolved already. Evidence starts afresh
+    against the new reference; alerts of the other families end with their next window, unless they hold against it too.
+    """
+    Reader(body).finish()
+    who, public_url = ctx.principal, ctx.settings.public_url
+    with reading(ctx.engine) as connection:
+        found = alerts.get_alert(connection, who.project_id, id)
+        model = catalog.get_model_by_id(connection, found.model_id)
+    if found.state == "resolved":
+        raise Conflict("this alert is resolved: PUT a reference to change what windows are compared with")
+    made = adopt_change(ctx.engine, model, cast(Family, found.family), found.first_evidence_at, clock.now())
+    note = f"accepted as the new normal: reference {made['number']}"
+    with writing(ctx.engine) as connection:
+        changed = transition.resolve(connection, who.project_id, id, who.name, clock.now(), public_url, note)
+    return {"alert": alert_json(changed, public_url), "reference": made}

@@ -1,16 +1,20 @@
 """From a named signal to a sentence: what changed, by how much, with its interval, in the units of the thing itself."""
 
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
 import numpy as np
 
 from monitor.stats.bins import CategoricalBins, NumericBins
 from monitor.stats.detector import Named
 from monitor.stats.evidence import Floats
-from monitor.stats.families import Signal, read
+from monitor.stats.families import Signal
 from monitor.stats.layout import Key
 from monitor.stats.profile import Profile
-from monitor.stats.signals import Plan
+from monitor.stats.signals import Plan, correlations_of
 from monitor.stats.verdict import Cause
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DRAWS = 200
 SMALL_SHIFT = 0.1  # reference sd: below it a change is told by its shape
 BIG_LOSS = 0.05  # a share of outcomes that is off by more makes a performance alert critical
@@ -19,11 +23,15 @@ BIG_LOSS = 0.05  # a share of outcomes that is off by more makes a performance a
 def cause_of(plan: Plan, named: Named, reference: Profile, window: Profile) -> Cause:
     """The cause that a named signal stands for. `window` is the window that raised the alarm."""
     signal = plan.signals[named.signal]
+    if signal.segment is not None:
+        reference, window = _within(reference, signal.segment), _within(window, signal.segment)
     if signal.kind == "level":
         effect, low, high = _level(plan, window)
         text = _level_text(plan, window)
+    elif signal.kind == "pair":
+        effect, low, high, text = _pair(plan, named, window)
     else:
-        p, reference_rows = _reference(plan, named.signal, reference)
+        p, reference_rows = _reference(plan, named.signal)
         if signal.kind == "shape":
             effect, low, high = _psi(named.counts, p, reference_rows)
             text = _shape_text(signal, reference, window, effect)
@@ -32,7 +40,26 @@ def cause_of(plan: Plan, named: Named, reference: Profile, window: Profile) -> C
             text = _share_text(signal, float(p[1]) + effect, float(p[1]))
             if signal.metric == "accuracy":  # the signal counts what is wrong
                 effect, low, high = -effect, -high, -low
+    text += _where(signal) + _since(plan, named.begin)
     return Cause(signal.metric, signal.feature, signal.segment, effect, low, high, named.share, text)
+
+
+def _within(profile: Profile, segment: str) -> Profile:
+    """A segment's part of a profile."""
+    of = {f"{name}:{value}": (name, value) for name, value in profile.binning.segment_rows}
+    return profile.segment(*of[segment])
+
+
+def _where(signal: Signal) -> str:
+    name, _, value = (signal.segment or "").partition(":")
+    return f" where `{name}` is '{value}'" if name else ""
+
+
+def _since(plan: Plan, begin: int) -> str:
+    """The first evidence, in the model's own time."""
+    zone = plan.timezone
+    local = (_EPOCH + timedelta(microseconds=begin)).astimezone(ZoneInfo(zone))
+    return f", since {local:%Y-%m-%d %H:%M}" + ("" if zone != "UTC" else " UTC")
 
 
 def is_large(cause: Cause) -> bool:
@@ -41,10 +68,10 @@ def is_large(cause: Cause) -> bool:
     return sure >= BIG_LOSS or abs(cause.effect) >= 2 * BIG_LOSS
 
 
-def _reference(plan: Plan, signal: int, reference: Profile) -> tuple[Floats, float]:
+def _reference(plan: Plan, signal: int) -> tuple[Floats, float]:
     """The reference's shares of a count signal, and how many independent rows they are worth."""
     counts = plan.watch.counts
-    rows = float(read(plan.gathers[signal], reference).sum() / counts.phi[signal])
+    rows = float(plan.rows[signal] / counts.phi[signal])
     first = int(counts.offsets[signal])
     return counts.p[first : first + int(counts.sizes[signal])], rows
 
@@ -86,6 +113,21 @@ def _level_text(plan: Plan, window: Profile) -> str:
     usual = float(np.expm1(plan.watch.scalars.mean[0]))
     more = "more" if window.rows > usual else "fewer"
     return f"{window.rows:,} rows in the window, {more} than the usual {usual:,.0f} (factor {window.rows / usual:.2f})"
+
+
+def _pair(plan: Plan, named: Named, window: Profile) -> tuple[float, float, float, str]:
+    """Change of a pair's correlation in the window, with its 95 % interval, and the sentence.
+
+    Not from the sums of the evidence, as for volume.
+    """
+    scalars, at = plan.watch.scalars, named.signal - plan.watch.counts.offsets.size
+    mean, moved = float(scalars.mean[at]), float(correlations_of(window)[plan.pairs[at]])
+    error = 1.96 * float(scalars.sd[at]) * float(np.sqrt(1 + 1 / scalars.windows[at]))
+    before = float(np.tanh(mean))
+    low, now, high = (float(np.tanh(value)) for value in (moved - error, moved, moved + error))
+    first, second = plan.signals[named.signal].feature.split(" and ", 1)  # type: ignore[union-attr]
+    text = f"`{first}` and `{second}` no longer go together as before: correlation {now:.2f}, {before:.2f} before"
+    return now - before, low - before, high - before, text
 
 
 # ------------------------------------------------------------------ texts
@@ -147,7 +189,8 @@ def _numeric_text(name: str, key: str, bins: NumericBins, before: Floats, now: F
         place = ("below the lowest", "above the highest")[side]
         return f"{name}: {percent(outside[side])} of rows {place} value of the reference (PSI {psi:.2g})"
     if abs(shift) >= SMALL_SHIFT:
-        return f"{name} moved {'up' if shift > 0 else 'down'} by {abs(shift):.2g} sd (PSI {psi:.2g})"
+        ends = f"from {mean_before:,.3g} to {mean:,.3g}"
+        return f"{name} moved {'up' if shift > 0 else 'down'} by {abs(shift):.2g} sd, {ends} (PSI {psi:.2g})"
     if sd_before > 0 and not 0.8 < sd / sd_before < 1.25:
         return f"{name} spreads {sd / sd_before:.2g} times as wide as before (PSI {psi:.2g})"
     return f"{name} changed in shape at about the same mean (PSI {psi:.2g})"

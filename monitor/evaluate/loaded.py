@@ -15,7 +15,7 @@ from monitor.store.references import StoredReference
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A reference with its profile; `windows` are (start, end, profile) of the monitored length, without segments.
+    """A reference with its profile; `windows` are (start, end, profile) of the monitored length.
 
     `until` is the end of the stretch of the log that it was made from, None for rows that were sent.
     """
@@ -83,15 +83,14 @@ def _reference(
 
 
 def dump_windows(windows: list[tuple[int, int, Profile]]) -> bytes:
-    return msgspec.msgpack.encode([(start, end, profile.dump_whole()) for start, end, profile in windows])
+    return msgspec.msgpack.encode([(start, end, profile.dump()) for start, end, profile in windows])
 
 
 def load_windows(content: bytes, binning: Binning) -> tuple[tuple[int, int, Profile], ...]:
     if not content:
         return ()
     return tuple(
-        (start, end, Profile.load_parts(profile, None, binning))
-        for start, end, profile in msgspec.msgpack.decode(content)
+        (start, end, Profile.load(profile, binning)) for start, end, profile in msgspec.msgpack.decode(content)
     )
 
 

@@ -148,7 +148,7 @@ class Judging:
     def __init__(self, connection: Connection, model: Model) -> None:
         self._connection = connection
         self._model = model
-        self._shelf = Shelf(connection, model)
+        self._shelf = Shelf(connection, model, Want(segments=True))
         self._states = evaluations.detector_states(connection, model.id)
         self._newest = profiles.current_number(connection, model.id)
         self._bad = events.known_bad(connection, model.id)
@@ -186,7 +186,8 @@ class Judging:
         known: list[int] = []
         profile = self._shelf.profile(due.start, due.end, max_known_at=known)
         if due.kind == PERFORMANCE and known and max(known) > due.at:
-            return Shelf(self._connection, self._model, Want(as_of=due.at)).profile(due.start, due.end), due.at
+            then = Shelf(self._connection, self._model, Want(segments=True, as_of=due.at))
+            return then.profile(due.start, due.end), due.at
         return profile, None
 
 

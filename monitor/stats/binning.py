@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from monitor.stats import pairs
 from monitor.stats.bins import Bins, CategoricalBins, NumericBins, by_frequency
 from monitor.stats.edges import COARSE, FINE, power_of_two, sorted_finite
 from monitor.stats.layout import DELAY_EDGES, LATENCY_EDGES, Key, Layout, lay_out
@@ -33,6 +34,7 @@ class Binning:
       `residual` (predicted - actual; None where the reference has no actuals) of a regression.
     - `segments`: (name, values) with the values that have counts of their own; the rest is the value None ("other").
     - `outcome`: centre and unit of actual values, unit of residuals (regression).
+    - `normals`: the numeric features whose pairs are followed, with their normal scores by slot.
     """
 
     number: int
@@ -47,6 +49,7 @@ class Binning:
     delay: NumericBins
     segments: tuple[tuple[str, tuple[str, ...]], ...]
     outcome: tuple[float, float, float]
+    normals: tuple[pairs.Normal, ...] = ()
 
     @property
     def positive_class(self) -> str | None:
@@ -96,6 +99,11 @@ class Binning:
         named = [(name, value) for name, values in self.segments for value in (*values, None)]
         return {key: row for row, key in enumerate(named)}
 
+    @cached_property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The pairs of features whose products are summed, in the order of their sums."""
+        return pairs.names_of(self.normals)
+
     def _layout(self, *, coarse: bool) -> Layout:
         def of(bins: NumericBins | None) -> NumericBins | None:
             return bins.coarse if coarse and bins is not None else bins
@@ -112,6 +120,7 @@ class Binning:
             table_scores=self.score.k if self.score is not None else 0,
             outcome=self.outcome,
             feature_sums=not coarse,
+            pairs=0 if coarse else len(self.pairs),
         )
 
     def dump(self) -> bytes:
@@ -126,7 +135,7 @@ class Binning:
                 "threshold": self.threshold, "features": [bins.data() for bins in self.features],
                 "score": data(self.score), "prediction": data(self.prediction), "residual": data(self.residual),
                 "latency": self.latency.data(), "delay": self.delay.data(), "segments": self.segments,
-                "outcome": self.outcome,
+                "outcome": self.outcome, "normals": self.normals,
             }
         )  # fmt: skip
 
@@ -153,6 +162,7 @@ class Binning:
             residual=bins(data["residual"]), latency=NumericBins.from_data(data["latency"]),
             delay=NumericBins.from_data(data["delay"]),
             segments=tuple((name, tuple(values)) for name, values in data["segments"]), outcome=tuple(data["outcome"]),
+            normals=tuple((name, tuple(scores)) for name, scores in data.get("normals", ())),
         )  # fmt: skip
 
     @staticmethod
@@ -193,6 +203,7 @@ class Binning:
             delay=_fixed("delay", DELAY_EDGES, rows.label_delay),
             segments=_segments(rows, segments),
             outcome=outcome,
+            normals=pairs.choose(features, rows.features, _output(task, rows)),
         )
 
 
@@ -201,6 +212,13 @@ def top_score(task: str, rows: Rows) -> Floats | None:
     if task == "binary" or rows.scores is None:
         return rows.score if task == "binary" else None
     return rows.scores.max(axis=1, initial=-np.inf) if rows.scores.shape[1] else None
+
+
+def _output(task: str, rows: Rows) -> Floats | None:
+    """float64[n]: what the model says of each row, NaN where it says nothing."""
+    if task != "regression":
+        return top_score(task, rows)
+    return rows.prediction.present() if isinstance(rows.prediction, Numbers) else None
 
 
 def _fixed(name: str, edges: Floats, values: Floats | None) -> NumericBins:

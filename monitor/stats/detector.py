@@ -15,22 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.stats import incident
-from monitor.stats.evidence import CountModel, Floats, ScalarModel, count_log_e, scalar_log_e
+from monitor.stats.evidence import CountModel, Floats, ScalarModel, scalar_log_e
 from monitor.stats.memory import Memory, Window, dump, load
+from monitor.stats.screen import log_e_at, screened_log_e
 
 __all__ = ["Memory", "Named", "Step", "Watch", "Window", "advance", "dump", "fresh", "load"]
 
 NEWEST = 3  # starts kept at each age
 MINIMUM_ROWS = 20  # windows with fewer join the next
 Action = Literal["none", "open", "update", "resolve"]
-_CAP = 600.0  # log values are cut here: far beyond every threshold, safely inside float64
 
 
 @dataclass(frozen=True)
 class Watch:
     """What a family watches: its signals (counts first, then scalars), their weights (sum 1) and the threshold A.
 
-    mark identifies the signals; a memory with another mark starts afresh. minimum_rows: see `advance`.
+    mark identifies the signals; a memory with another mark starts afresh. minimum_rows: see `advance`. subjects: what
+    each signal is about (a feature, in a segment too; both features of a pair): of several named signals that share a
+    subject only the strongest is a cause.
     """
 
     counts: CountModel
@@ -39,6 +41,14 @@ class Watch:
     threshold: float
     mark: str
     minimum_rows: int = MINIMUM_ROWS
+    subjects: tuple[frozenset[str], ...] = ()
+
+    def about(self, signals: NDArray[np.int64]) -> NDArray[np.int64]:
+        """These signals, and all that concern the same subjects."""
+        if not self.subjects:
+            return signals
+        told = frozenset().union(*(self.subjects[signal] for signal in signals.tolist()))
+        return np.array([at for at, subject in enumerate(self.subjects) if subject & told], np.int64)
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class Named:
 class Step:
     """What one window said: the family's M, whether it alarmed, since when, and which signals did it (largest first).
 
-    action: open (an alarm, none open), update (an alarm that names a new leading signal while open), resolve, none.
+    action: open (an alarm, none open), update (an alarm that names a new signal while open), resolve, none.
     used: False where the window had too few rows and waits for the next one.
     """
 
@@ -107,11 +117,11 @@ def advance(watch: Watch, memory: Memory, window: Window) -> tuple[Memory, Step]
     step, reset = _judge(watch, after, ongoing is not None)
     if reset:
         hold = memory.hold if memory.incident is not None else incident.next_hold(memory.hold, memory.quiet)
-        after = _replace(fresh(watch), hold=hold, quiet=memory.quiet)
+        after = _replace(_told(watch, after, step.named), hold=hold, quiet=memory.quiet)
         ongoing = incident.join(ongoing, step.named)
         known = set(memory.incident.signals) if memory.incident else set()
         if memory.incident is not None:
-            action: Action = "update" if step.named and step.named[0].signal not in known else "none"
+            action: Action = "update" if any(item.signal not in known for item in step.named) else "none"
             step = Step(action, step.evidence, step.begin, step.named, alarm=True)
     elif ongoing is not None and step.evidence < incident.BACK and incident.over(ongoing, memory.hold):
         step = Step("resolve", step.evidence, ongoing.begin)
@@ -133,23 +143,47 @@ def _learn(watch: Watch, memory: Memory, weighted: Floats, deviation: Floats, st
     sums = np.concatenate([memory.sums, np.zeros((1, value.size, 3))]) + moments
     # The memory is written in single precision; rounding here too keeps decisions the same after a restart.
     counts, sums = counts.astype(np.float32).astype(float), sums.astype(np.float32).astype(float)
-    log_e = np.concatenate(
-        [count_log_e(watch.counts, counts), scalar_log_e(watch.scalars, sums[..., 0], sums[..., 1], sums[..., 2])],
-        axis=-1,
-    )
-    before = np.concatenate([memory.log_e, np.zeros((1, watch.weights.size))])
-    carried = np.concatenate([memory.log_m, np.zeros((1, watch.weights.size))])
-    factor = log_e - before
-    signals = watch.counts.limit.size
-    factor[:, :signals] = np.minimum(factor[:, :signals], watch.counts.limit)
-    log_m = np.minimum(carried + factor, _CAP)
+    scalar = scalar_log_e(watch.scalars, sums[..., 0], sums[..., 1], sums[..., 2])
+    log_e = np.concatenate([screened_log_e(watch.counts, counts), scalar], axis=-1)
+    nothing = np.zeros((1, watch.weights.size))
+    before, extra = np.concatenate([memory.log_e, nothing]), np.concatenate([memory.extra, nothing])
+    bounded = np.flatnonzero(np.isfinite(watch.counts.limit))  # never screened, so both are numbers
+    grown = log_e[:, bounded] - before[:, bounded]
+    extra[:, bounded] += np.minimum(watch.counts.limit[bounded] - grown, 0.0)
     keep = births + NEWEST * (births & -births) > age
     keep[0] = True
     for row in range(births.size - 1, 0, -1):  # newest first: each one that goes adds to its next older neighbour
         if not keep[row]:
-            log_m[row - 1] = np.logaddexp(log_m[row - 1], log_m[row])
-    after = Memory(memory.mark, age, births[keep], begins[keep], counts[keep], sums[keep], log_e[keep], log_m[keep])
+            _hand_on(watch, counts, log_e, extra, row)
+    log_e, extra = log_e.astype(np.float32).astype(float), extra.astype(np.float32).astype(float)
+    after = Memory(memory.mark, age, births[keep], begins[keep], counts[keep], sums[keep], log_e[keep], extra[keep])
     return _replace(after, incident=memory.incident, hold=memory.hold, quiet=memory.quiet)
+
+
+def _told(watch: Watch, memory: Memory, named: tuple[Named, ...]) -> Memory:
+    """The memory after an alarm: what it was about starts afresh, what else is coming up goes on.
+
+    At most t/A alarms on average in t windows still: each takes at least A from M. Where the named signals are less
+    than that, everything starts afresh.
+    """
+    gone = watch.about(np.array([item.signal for item in named], np.int64))
+    taken = float((watch.weights[gone] * np.exp(memory.log_m[:, gone])).sum())
+    if taken < watch.threshold:
+        return fresh(watch)
+    extra = memory.extra.copy()
+    extra[:, gone] = -np.inf
+    return _replace(memory, extra=extra, incident=None, waiting=None)
+
+
+def _hand_on(watch: Watch, counts: Floats, log_e: Floats, extra: Floats, row: int) -> None:
+    """Adds what a start has to the next older one, in place; where that one was passed over, it is computed now."""
+    signals = watch.counts.offsets.size
+    has = np.isfinite(log_e[row] + extra[row])
+    late = np.flatnonzero(has[:signals] & ~np.isfinite(log_e[row - 1, :signals]))
+    older = log_e[row - 1]
+    older[late] = log_e_at(watch.counts, counts, np.full(late.size, row - 1), late)
+    together = np.logaddexp(older[has] + extra[row - 1, has], log_e[row, has] + extra[row, has])
+    extra[row - 1, has] = together - older[has]
 
 
 def _judge(watch: Watch, memory: Memory, ongoing: bool) -> tuple[Step, bool]:
@@ -167,7 +201,12 @@ def _judge(watch: Watch, memory: Memory, ongoing: bool) -> tuple[Step, bool]:
     bins, signals = memory.counts.shape[1], watch.counts.offsets.size
     edges = np.append(watch.counts.offsets, bins)
     named = []
+    told: frozenset[str] = frozenset()
     for signal in order.tolist():
+        if watch.subjects:
+            if watch.subjects[signal] & told:
+                continue
+            told |= watch.subjects[signal]
         row = int(values[:, signal].argmax())
         whole = signal < signals
         counts = memory.counts[row, edges[signal] : edges[signal + 1]] if whole else np.zeros(0)

@@ -63,14 +63,30 @@ class CountModel:
         kappa = np.repeat(self.kappa, self.sizes)
         return tuple(spread * kappa * base for spread in SPREADS)
 
-    def only(self, signal: int) -> "CountModel":
-        """The model of one signal alone."""
-        first = int(self.offsets[signal])
-        one = slice(signal, signal + 1)
+    @cached_property
+    def constants(self) -> tuple[tuple[Floats, Floats, Floats, Floats], ...]:
+        """Of the null and of each alternative: its parameters [bins], their sum of log gamma, their sum and its log
+        gamma, each [signals]."""
+        made = []
+        for parameters in (self.null, *self.alternatives):
+            whole = self.totals(parameters)
+            made.append((parameters, self.totals(gammaln(parameters)), whole, np.asarray(gammaln(whole))))
+        return tuple(made)
+
+    def some(self, signals: Ints) -> "CountModel":
+        """The model of some of the signals, in that order."""
+        sizes = self.sizes[signals]
+        offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
         return CountModel(
-            self.p[first : first + int(self.sizes[signal])], np.zeros(1, np.int64), self.inverse_k0[one],
-            self.kappa[one], self.scale[one], self.phi[one], self.direction[one], self.limit[one],
+            self.p[self.bins(signals)], offsets, self.inverse_k0[signals], self.kappa[signals], self.scale[signals],
+            self.phi[signals], self.direction[signals], self.limit[signals],
         )  # fmt: skip
+
+    def bins(self, signals: Ints) -> Ints:
+        """Where the bins of some signals stand, one signal after the other."""
+        sizes = self.sizes[signals]
+        firsts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+        return np.asarray(np.arange(int(sizes.sum())) + np.repeat(self.offsets[signals] - firsts, sizes))
 
     def totals(self, counts: Floats) -> Floats:
         """Sums over the bins of each signal: [..., bins] -> [..., signals]."""

@@ -1,7 +1,7 @@
 """The signals of each family of a model, as gathers from its profiles."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,14 @@ from monitor.stats.learned import TOLERANCE
 from monitor.stats.profile import Profile
 
 SMALL_TOLERANCE = 0.001  # PSI, where one share is all that is watched: 1.5 points of a share of one half
+LOSS_TOLERANCE = 0.0003  # the same of outcomes given the score: 0.9 points; a loss of performance is what matters most
 
 
 @dataclass(frozen=True)
 class Signal:
     """One watched thing. `kind` says what its effect is: shape (PSI), share (of the second bin), calibration (share of
-    the second bin against the expected one), level (a scalar). `about` narrows it down for a person."""
+    the second bin against the expected one), level (log of the rows), pair (Fisher's z of a correlation). `about`
+    narrows it down for a person."""
 
     metric: str
     kind: str
@@ -45,10 +47,10 @@ class Gather:
     rates: Floats | None = None  # expected share of the second bin by stratum (None: what the reference had)
 
 
-def read(gather: Gather, profile: Profile) -> Floats:
-    """A window's cells [strata, bins] of one signal."""
+def read(gather: Gather, counts: Ints) -> Floats:
+    """A window's cells [strata, bins] of one signal, given its counts as `wide` lays them out."""
     size = gather.strata * gather.bins
-    values = profile.counts[gather.source].astype(float)
+    values = counts[gather.source].astype(float)
     if gather.scale is not None:
         values *= gather.scale
     flat = np.bincount(gather.target, weights=values, minlength=size)
@@ -56,7 +58,7 @@ def read(gather: Gather, profile: Profile) -> Floats:
 
 
 def read_all(gather: Gather, counts: Ints) -> Floats:
-    """The cells [T, strata, bins] of many windows, given their count vectors [T, layout.size]."""
+    """The cells [T, strata, bins] of many windows, given their wide counts [T, size]."""
     size, number = gather.strata * gather.bins, counts.shape[0]
     values = counts[:, gather.source].astype(float)
     if gather.scale is not None:
@@ -97,7 +99,7 @@ def features(binning: Binning) -> list[Gather]:
     found.append(_shape(binning, "prediction", groups, Signal("prediction_drift", "shape")))
     if binning.score is not None and binning.score.count:
         found.append(_shape(binning, "score", binning.groups("score"), Signal("score_drift", "shape")))
-    return found
+    return [replace(gather, weight=1 / len(found)) for gather in found]
 
 
 def quality(binning: Binning) -> list[Gather]:
@@ -117,7 +119,7 @@ def latency(binning: Binning, reference: Profile) -> list[Gather]:
     bins = binning.latency
     absent = [bins.missing, bins.nan, bins.infinite]
     gather = _shape(binning, "latency", binning.groups("latency"), Signal("latency", "shape"), absent)
-    return [gather] if read(gather, reference).sum() > 0 else []
+    return [gather] if read(gather, reference.counts).sum() > 0 else []
 
 
 def performance(binning: Binning, reference: Profile) -> list[Gather]:
@@ -150,7 +152,7 @@ def _binary(binning: Binning, reference: Profile) -> list[Gather]:
     right = (up[stratum] == (actual == 1)).astype(np.int64)
     known = predicted < 2
     wrong = (predicted != actual)[known].astype(np.int64)
-    small = SMALL_TOLERANCE
+    small = LOSS_TOLERANCE
     found = [
         Gather(
             Signal("calibration_error", "calibration", about=name),
@@ -161,7 +163,9 @@ def _binary(binning: Binning, reference: Profile) -> list[Gather]:
             source[tells], (stratum * 2 + right)[tells], 2, size, 0, 0.35, small, pull[stratum][tells],
             np.where(up, rates, 1 - rates),
         ),
-        Gather(Signal("accuracy", "share", about="wrong predictions"), source[known], wrong, 2, 1, 1, 0.1),
+        Gather(Signal("accuracy", "share", about="wrong predictions"), source[known], wrong, 2, 1, 1, 0.1,
+            SMALL_TOLERANCE,
+        ),
     ]  # fmt: skip
     rows = np.bincount(group, weights=table.ravel())
     filled = np.flatnonzero(rows > 0).tolist()
@@ -185,7 +189,8 @@ def _sides(cells: Floats, rate: Floats, mean: float) -> tuple[NDArray[np.bool_],
     Scores that have come apart from outcomes pull the rates of the strata together: the row's weight is the distance of
     its stratum's log-odds from the mean's, scaled so that the weighted sum varies as a count of its size does.
     """
-    distance = np.log(rate / (1 - rate)) - np.log(mean / (1 - mean))
+    sure = np.clip(rate, 1e-9, 1 - 1e-9)  # a score that was always right
+    distance = np.log(sure / (1 - sure)) - np.log(mean / (1 - mean))
     pull = np.minimum(np.abs(distance), 3.0) * (cells.sum(axis=1) > 0)
     variance = cells.sum(axis=1) * rate * (1 - rate)
     most = float((pull * pull * variance).sum())

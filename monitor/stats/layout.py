@@ -6,6 +6,7 @@ from math import prod
 
 from monitor.stats.bins import Bins, NumericBins
 from monitor.stats.edges import geometric_edges
+from monitor.stats.pairs import UNIT as PAIR_UNIT
 from monitor.stats.rows import Floats
 
 # A signal's key. Feature names are data, so they stand in a tuple and cannot collide with ours.
@@ -92,9 +93,11 @@ def lay_out(
     table_scores: int,
     outcome: tuple[float, float, float],
     feature_sums: bool,
+    pairs: int = 0,
 ) -> Layout:
     """Builds a layout. `table_scores`: score bins of the table; `outcome`: centre and unit of the actual values and
-    unit of the residuals (regression); `feature_sums` False leaves out the features' own sums (segments)."""
+    unit of the residuals (regression); `feature_sums` False leaves out the features' own sums (segments); `pairs`:
+    number of pairs of features whose products are summed."""
     shapes: dict[Key, tuple[int, ...]] = {"rows": (1,), "labelled": (1,), "scored": (1,), "error": (2,)}
     shapes |= {("feature", bins.name): (bins.size,) for bins in features}
     shapes["latency"], shapes["delay"] = (latency.size,), (delay.size,)
@@ -123,6 +126,7 @@ def lay_out(
             if isinstance(bins, NumericBins):
                 for name in FEATURE_SUMS:
                     sums[name, bins.name] = (bins.mean, bins.unit**2 if name == "square" else bins.unit)
+    sums |= {("pair", str(place)): (0.0, PAIR_UNIT) for place in range(pairs)}
     slices: dict[Key, slice] = {}
     at = 0
     for key, shape in shapes.items():

@@ -7,13 +7,17 @@ reference is no evidence against itself.
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.stats.evidence import CountModel, Floats, ScalarModel, count_log_e
 
 TOLERANCE = 0.01  # PSI that nobody cares about: below half of it no alarm ever, at any number of rows
 UNKNOWN_PHI = 2.0  # what an unknown variation between windows is taken for
-MANY = 3.0  # phi above which a window counts as one observation rather than as its rows
+CLEAR = 3.0  # standard errors from which overdispersion is told from chance
 WANDER_BLOCKS = 6
+LEAST_RUNS = 8  # windows from which the reference is checked against itself
+SLANT = 3.0  # standard errors from which variation along a column is told from chance
+_TOGETHER = 64  # signals checked at once
 
 
 def dispersion(blocks: Floats, p: Floats, fitted: int = 1) -> tuple[float, float]:
@@ -36,6 +40,25 @@ def dispersion(blocks: Floats, p: Floats, fitted: int = 1) -> tuple[float, float
     return phi, float(error)
 
 
+def slant(blocks: Floats, p: Floats, fitted: int = 1) -> float:
+    """Dispersion of counts [T, K] along the order of their bins; 1 where it is not told from chance.
+
+    Windows of bursts move a whole column up or down; over K - 1 directions that is thin, along this one it is not. The
+    contrast is the middle rank of each bin, standardised.
+    """
+    rows = blocks.sum(axis=1)
+    blocks, rows = blocks[rows > 0], rows[rows > 0]
+    freedom = rows.size - fitted
+    if p.size < 3 or freedom < LEAST_RUNS:
+        return 1.0
+    rank = np.cumsum(p) - p / 2
+    contrast = (rank - p @ rank) / max(float(np.sqrt(p @ (rank - p @ rank) ** 2)), 1e-9)
+    moved = blocks @ contrast / np.sqrt(rows)
+    found = float((moved * moved).sum()) / freedom
+    error = np.sqrt(2 / freedom)
+    return found * float(1 + error) if found > 1 + SLANT * error else 1.0
+
+
 def _wander(blocks: Floats, weight: Floats, p: Floats) -> float:
     """Variance of a slow wander as an addition to 1/kappa: the reference in about six blocks against single ones."""
     number = blocks.shape[0]
@@ -52,6 +75,17 @@ def _wander(blocks: Floats, weight: Floats, p: Floats) -> float:
     if phi <= 1 + 2 * np.sqrt(2 / freedom):
         return 0.0
     return (phi - 1) / float(merged.sum(axis=1).mean())
+
+
+def _limit(number: int, phi: float, mean: float, bins: int, fitted: int) -> float:
+    """log of the most that one window may multiply E by; infinite where windows vary as independent rows do.
+
+    Rows that come in bursts make rare windows that no model of the variance foresees. As far as a window is one
+    observation rather than its rows (the part 1 - 1/phi), T of them tell nothing of what happens less often than in one
+    of T.
+    """
+    clear = mean > 1 + CLEAR * np.sqrt(2 / ((bins - 1) * max(number - fitted, 1)))
+    return float(np.log(number) / (1 - 1 / phi)) if phi > 1 and (clear or phi > 1.5 * mean) else np.inf
 
 
 def _allowed(tolerance: float, p: Floats) -> float:
@@ -106,12 +140,12 @@ def count_model(
             phi, scale[index] = UNKNOWN_PHI, 1 / UNKNOWN_PHI
         else:
             mean, error = dispersion(blocks, p, fitted)
-            phi = max(mean + error, 1.0)
+            phi = max(mean + error, slant(blocks, p, fitted), 1.0)
             per_block = blocks.sum(axis=1)
             inverse_k0[index] = (phi - 1) / max(float(per_block.mean()) - 1, 1.0)
             weight = (1 + inverse_k0[index]) / (1 + per_block * inverse_k0[index])
             slow = _wander(blocks, weight, p)
-            limit[index] = np.log(blocks.shape[0]) if phi > MANY else np.inf
+            limit[index] = _limit(blocks.shape[0], phi, mean, bins, fitted)
         phis[index] = phi
         allowed = _allowed(float(tolerances[index]), p)
         kappa[index] = 1 / (allowed + phi / max(sure, 1.0) + slow)
@@ -120,29 +154,43 @@ def count_model(
     ways = np.asarray(direction if direction is not None else np.zeros(size), np.int64)
     flat = np.concatenate(shares) if shares else np.zeros(0)
     model = CountModel(flat, offsets, inverse_k0, kappa, scale, phis, ways, limit)
-    for index, (_, blocks) in enumerate(signals):
-        inverse_k0[index] = _tempered(model.only(index), np.asarray(blocks, float).reshape(-1, sizes[index]))
-    return replace(model, inverse_k0=inverse_k0)
+    windows = [np.reshape(blocks, (-1, total.size)) for total, blocks in signals]
+    return replace(model, inverse_k0=_tempered(model, windows))
 
 
-def _tempered(model: CountModel, blocks: Floats) -> float:
-    """1/k0 of one signal, raised until E is at most 1 on average over the reference's own runs of 1, 2, 4, 8 windows.
+def _tempered(model: CountModel, blocks: list[Floats]) -> Floats:
+    """1/k0 of each signal, raised until E is at most 1 on average over the reference's own runs of 1, 2, 4, 8 windows.
 
     The Dirichlet-multinomial knows the variance between windows, but neither rare storms nor days that resemble the day
     before. Where the reference has them, rows count for fewer until it is no evidence against itself.
     """
-    number, factor = blocks.shape[0], float(model.inverse_k0[0])
-    if number < 8:
-        return factor
-    rows = blocks.sum(axis=1)
-    for _ in range(40):
-        weighted = blocks * (model.scale[0] * (1 + factor) / (1 + rows * factor))[:, None]
-        sums = np.vstack([np.zeros((1, blocks.shape[1])), np.cumsum(weighted, axis=0)])
-        runs = [np.maximum(sums[m:] - sums[:-m], 0.0) for m in (1, 2, 4, 8) if 4 * m <= number]
-        if all(np.exp(np.minimum(count_log_e(model, run), 100.0)).mean() <= 1 for run in runs):
-            break
-        factor = max(factor * 1.3, 0.05 / max(float(rows.mean()), 1.0))
-    return factor
+    found = model.inverse_k0.copy()
+    numbers = np.array([len(one) for one in blocks], np.int64)
+    for number in np.unique(numbers[numbers >= LEAST_RUNS]).tolist():
+        alike = np.flatnonzero(numbers == number)
+        for first in range(0, alike.size, _TOGETHER):
+            open_ = alike[first : first + _TOGETHER]
+            for _ in range(40):
+                counts = np.concatenate([blocks[index] for index in open_.tolist()], axis=1).astype(float)
+                part = model.some(open_)
+                open_ = open_[_evident(replace(part, inverse_k0=found[open_]), counts)]
+                if not open_.size:
+                    break
+                rows = np.array([blocks[index].sum() / number for index in open_.tolist()])
+                found[open_] = np.maximum(found[open_] * 1.3, 0.05 / np.maximum(rows, 1.0))
+    return found
+
+
+def _evident(model: CountModel, counts: Floats) -> NDArray[np.bool_]:
+    """Which signals' own windows [T, bins] are evidence against them, [signals]."""
+    weighted = np.array([model.weigh(one) for one in counts])
+    sums = np.vstack([np.zeros((1, counts.shape[1])), np.cumsum(weighted, axis=0)])
+    found = np.zeros(model.offsets.size, np.bool_)
+    for length in (1, 2, 4, 8):
+        if 4 * length <= len(counts):
+            runs = np.maximum(sums[length:] - sums[:-length], 0.0)
+            found |= np.exp(np.minimum(count_log_e(model, runs), 100.0)).mean(axis=0) > 1
+    return found
 
 
 def scalar_model(
@@ -154,7 +202,8 @@ def scalar_model(
 ) -> ScalarModel:
     """The model of scalar signals from their values in the reference's windows (NaN left out); needs 3 values each.
 
-    floor: smallest believable standard deviation of each signal (such as the counting error), in its own units.
+    floor: smallest believable standard deviation of each signal (such as the counting error), in its own units; values
+    that vary no more than that are independent, whatever their correlation at lag 1 looks like.
     phases: number of phases whose means were taken out (1: none). tolerance: the shift that nobody cares about, in the
     signal's own units.
     """
@@ -170,7 +219,8 @@ def scalar_model(
     for index, values in enumerate(kept):
         y = np.clip((values - mean[index]) / sd[index], -bound[index], bound[index])
         squares[index] = max(float(((y - y.mean()) ** 2).sum()), float(freedom[index]))
-        if values.size >= 10:
+        noise = float(squared[index] / max(freedom[index], 1.0)) / max(floor[index], 1e-9) ** 2
+        if values.size >= 10 and noise > 1 + CLEAR * np.sqrt(2 / max(freedom[index], 1.0)):
             lag = float((y[1:] * y[:-1]).sum() / max(float((y * y).sum()), 1e-12))
             power[index] = 1.0 if lag < 2 / np.sqrt(values.size) else (1 - lag) / (1 + lag)
     return ScalarModel(mean, sd, np.array([v.size for v in kept]) / parts, squares, bound, power, freedom, allowed)

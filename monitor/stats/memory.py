@@ -12,6 +12,8 @@ from monitor.stats import incident
 from monitor.stats.evidence import Floats
 from monitor.stats.incident import HOLD
 
+CAP = 600.0  # log values are cut here: far beyond every threshold, safely inside float64
+
 
 @dataclass(frozen=True)
 class Window:
@@ -30,9 +32,10 @@ class Memory:
 
     age: windows since the last reset; births: number of the window in which each start was born (first is 1); begins:
     that window's start in us; counts: weighted counts since each start [starts, bins]; sums: number, sum and sum of
-    squares of the scalars' deviations [starts, scalars, 3]; log_e: log E of each start [starts, signals]; log_m: the
-    same plus what dropped starts left behind; hold: windows in a row that the last incident had to be back; quiet:
-    windows since it closed, -1 while none has.
+    squares of the scalars' deviations [starts, scalars, 3]; log_e: log E of each start [starts, signals], minus
+    infinity where it counts as nothing; extra: log of what multiplies it, from starts that went (minus infinity: told
+    in an alarm); hold: windows in a row that the last incident had to be back; quiet: windows since it closed, -1 while
+    none has.
     """
 
     mark: str
@@ -42,11 +45,16 @@ class Memory:
     counts: Floats
     sums: Floats
     log_e: Floats
-    log_m: Floats
+    extra: Floats
     waiting: Window | None = None
     incident: "incident.Incident | None" = None
     hold: int = HOLD
     quiet: int = -1
+
+    @property
+    def log_m(self) -> Floats:
+        """log of each start's part of M, [starts, signals]."""
+        return np.asarray(np.minimum(self.log_e + self.extra, CAP))
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -66,15 +74,15 @@ class _Stored(msgspec.Struct, array_like=True):
 
 
 def dump(memory: Memory) -> bytes:
-    """The memory as bytes (MessagePack; counts and sums in single precision, as `advance` keeps them)."""
+    """The memory as bytes (MessagePack; all of it in single precision, as `advance` keeps them)."""
     arrays = b"".join(
         [
             memory.births.tobytes(),
             memory.begins.tobytes(),
             memory.counts.astype(np.float32).tobytes(),
             memory.sums.astype(np.float32).tobytes(),
-            memory.log_e.tobytes(),
-            memory.log_m.tobytes(),
+            memory.log_e.astype(np.float32).tobytes(),
+            memory.extra.astype(np.float32).tobytes(),
         ]
     )
     waiting = memory.waiting
@@ -111,7 +119,7 @@ def load(data: bytes) -> Memory:
     births, begins = take(np.int64, stored.starts), take(np.int64, stored.starts)
     counts = take(np.float32, stored.starts, stored.bins)
     sums = take(np.float32, stored.starts, stored.scalars, 3)
-    log_e, log_m = take(np.float64, stored.starts, stored.signals), take(np.float64, stored.starts, stored.signals)
+    log_e, extra = take(np.float32, stored.starts, stored.signals), take(np.float32, stored.starts, stored.signals)
     waiting = None
     if stored.waiting is not None:
         start, end, rows, held, scalars = stored.waiting
@@ -125,7 +133,7 @@ def load(data: bytes) -> Memory:
         counts,
         sums,
         log_e,
-        log_m,
+        extra,
         waiting,
         ongoing,
         stored.hold,

@@ -127,7 +127,9 @@ def of_counts(usable: Groups, blocks: Floats) -> Phases | None:
         within = _pearson(blocks, shares[member]).sum() / ((blocks.shape[0] - found.size) * (total.size - 1))
         freedom = (found.size - 1) * (total.size - 1)
         between = _pearson(sums, np.tile(p, (found.size, 1))).sum() / freedom
-        if between > (1 + CLEAR * np.sqrt(2 / freedom)) * max(within, 1.0) and within < 0.9 * least:
+        # Bursts move a column in a few directions only: of that many are its freedom.
+        sure = max(freedom / max(within, 1.0), 1.0)
+        if between > (1 + CLEAR * np.sqrt(2 / sure)) * max(within, 1.0) and within < 0.9 * least:
             factors = np.clip(p / shares, 1 / _MOST_RATIO, _MOST_RATIO)
             worth = 1 / np.maximum(factors.mean(axis=1), 1.0)
             numbers: list[int] = found.tolist()

@@ -11,6 +11,7 @@ from monitor.stats.binning import Binning, top_score
 from monitor.stats.bins import CategoricalBins, NumericBins
 from monitor.stats.edges import LARGEST_UNIT
 from monitor.stats.layout import ABSENT, CALIBRATION_BINS, NEGATIVE, POSITIVE, Key
+from monitor.stats.pairs import SCALE
 from monitor.stats.rows import Codes, Column, Floats, Ints, Numbers, Rows
 from monitor.stats.tally import Tally, runs
 
@@ -28,6 +29,7 @@ def profile_inputs(binning: Binning, rows: Rows) -> Profile:
     tally = Tally(binning, rows)
     for run in runs(rows.n):
         tally.add("rows", np.zeros(run.stop - run.start, dtype=np.int64), run)
+    normals = _Normals(binning, rows.n)
     for bins in binning.features:
         column = rows.features.get(bins.name)
         if column is None:
@@ -37,7 +39,8 @@ def profile_inputs(binning: Binning, rows: Rows) -> Profile:
             for run in runs(rows.n):
                 tally.add(("feature", bins.name), slots[run], run)
         else:
-            _count_numeric(tally, bins, _numbers(column), rows.n)
+            _count_numeric(tally, bins, _numbers(column), rows.n, normals)
+    tally.add_products(normals.scores)
     if rows.is_error is None:
         tally.add_all("error", 0)
     else:
@@ -97,15 +100,30 @@ def predicted_classes(binning: Binning, rows: Rows) -> Ints:
     return found
 
 
-def _count_numeric(tally: Tally, bins: NumericBins, column: Numbers, n: int) -> None:
+class _Normals:
+    """The normal scores of some rows, [n, features]: of those features whose pairs are followed."""
+
+    def __init__(self, binning: Binning, n: int) -> None:
+        self.place = {name: (at, np.asarray(of) / SCALE) for at, (name, of) in enumerate(binning.normals)}
+        self.scores: Floats = np.zeros((n, len(self.place)))
+
+    def take(self, name: str, slots: Ints, run: slice) -> None:
+        if name in self.place:
+            at, of = self.place[name]
+            self.scores[run, at] = of.take(slots)
+
+
+def _count_numeric(tally: Tally, bins: NumericBins, column: Numbers, n: int, normals: _Normals) -> None:
     """One numeric feature: its histogram and its sums (mean, square, distances beyond the reference's range)."""
     key: Key = ("feature", bins.name)
     scale = 1.0 / bins.unit
     for run in runs(n):
         values = column.values[run]
         missing = None if column.missing is None else column.missing[run]
-        if tally.groups:
-            counted = tally.add(key, bins.slots(values, missing), run)
+        if tally.groups or bins.name in normals.place:
+            slots = bins.slots(values, missing)
+            normals.take(bins.name, slots, run)
+            counted = tally.add(key, slots, run)
         else:
             counted = bins.histogram(values, missing)
             tally.add_counts(key, counted)

@@ -8,6 +8,7 @@ from monitor.stats.additive import Profile, Segments, carried
 from monitor.stats.binning import Binning
 from monitor.stats.bins import NumericBins
 from monitor.stats.layout import Key
+from monitor.stats.pairs import UNIT as PAIR_UNIT
 from monitor.stats.rows import Bools, Chosen, Codes, Floats, Ints, Rows
 
 RUN = 32_768
@@ -92,6 +93,18 @@ class Tally:
         np.rint(quanta, out=quanta)
         total = int(np.add.reduceat(quanta, np.arange(0, len(quanta), _EXACT)).astype(np.int64).sum())
         self.sums[self.binning.whole.quantities[key].row] += (total >> 32, total & 0xFFFFFFFF)
+
+    def add_products(self, scores: Floats) -> None:
+        """Sums of products of every two columns of scores [n, features], multiples of 1/1024 below 4."""
+        first, second = np.triu_indices(scores.shape[1], 1)
+        if not first.size:
+            return
+        row = self.binning.whole.quantities["pair", "0"].row
+        for run in runs(len(scores)):
+            part = scores[run]
+            quanta = ((part.T @ part)[first, second] * (2.0**40 / PAIR_UNIT)).astype(np.int64)
+            self.sums[row : row + first.size, 0] += quanta >> 32
+            self.sums[row : row + first.size, 1] += quanta & 0xFFFFFFFF
 
     def profile(self) -> Profile:
         flat = self.matrix.ravel()

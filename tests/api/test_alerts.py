@@ -103,6 +103,16 @@ def test_acknowledge_then_resolve_and_each_twice(client: TestClient, admin: Head
     assert client.get("/v1/alerts?state=resolved", headers=admin).json()["items"] == resolved[:1]
 
 
+def test_a_change_without_enough_windows_cannot_be_adopted_yet_and_a_resolved_one_never(
+    client: TestClient, admin: Headers, opened: list[str]
+) -> None:
+    path = f"/v1/alerts/{opened[0]}"
+    answer = client.post(f"{path}/adopt", headers=admin)
+    assert answer.status_code == 409 and "needs 14 windows since the first evidence" in answer.json()["detail"]
+    client.post(f"{path}/resolve", headers=admin)
+    assert "PUT a reference" in client.post(f"{path}/adopt", headers=admin).json()["detail"]
+
+
 @pytest.mark.parametrize(("body", "status"), [({"why": "x"}, 422), ([], 422), ("x", 422)])
 def test_a_body_with_anything_in_it_is_refused(
     client: TestClient, admin: Headers, opened: list[str], body: Any, status: int
@@ -129,6 +139,6 @@ def test_what_is_not_there_or_belongs_to_others_is_not_found(
 
 
 def test_a_key_that_may_only_read_changes_nothing(client: TestClient, reader: Headers, opened: list[str]) -> None:
-    for act in ("acknowledge", "resolve"):
+    for act in ("acknowledge", "resolve", "adopt"):
         assert client.post(f"/v1/alerts/{opened[0]}/{act}", headers=reader).status_code == 403
     assert client.get(f"/v1/alerts/{opened[0]}").status_code == 401

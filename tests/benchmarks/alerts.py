@@ -29,7 +29,8 @@ import pyarrow.parquet as pq
 
 from monitor import clock, jobs
 from monitor.evaluate.references import put_reference
-from monitor.ingest.files import BATCH_ROWS, draft_of, map_columns
+from monitor.ingest.files import draft_of, map_columns
+from monitor.ingest.formats.source import BATCH_ROWS
 from monitor.ingest.references import reference_from_file
 from monitor.ingest.validate import validate_outcomes, validate_predictions
 from monitor.ingest.writer import Writer
@@ -40,7 +41,7 @@ from monitor.store.session import make_engine, reading, writing
 
 FIXED = ("row_id", "timestamp", "window", "score", "predicted", "actual", "actual_at")
 CHANNELS = {"performance": "@performance", "volume": "@volume", "schedule": "@volume"}
-METRICS = {"prediction_drift": "@score", "score_drift": "@score", "pair": "@multivariate"}
+METRICS = {"prediction_drift": "@score", "score_drift": "@score", "correlation": "@multivariate"}
 
 
 class Alerting(NamedTuple):

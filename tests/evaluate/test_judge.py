@@ -16,15 +16,28 @@ YES, LEVELS = ("no", "yes"), ("a", "b", "c", "new")
 
 
 def window_rows(
-    rng, n=ROWS, shift=0.0, missing=0.0, new=0.0, label=0.0, flat=0.0, slow=1.0, errors=0.0, noise=0.0
+    rng,
+    n=ROWS,
+    shift=0.0,
+    missing=0.0,
+    new=0.0,
+    label=0.0,
+    flat=0.0,
+    slow=1.0,
+    errors=0.0,
+    noise=0.0,
+    inside=0.0,
+    rho=0.6,
 ) -> Rows:
     """A calibrated score of two features; each argument breaks one thing."""
     x, y = rng.normal(size=n) + shift, rng.normal(size=n)
+    first = rng.normal(size=n)
+    second = rho * first + np.sqrt(1 - rho**2) * rng.normal(size=n)
+    level = np.where(rng.random(n) < new, 3, rng.integers(0, 3, n))
     logit = 0.9 * x - 0.5 * y - 0.5
     truth = (1 - flat) * 0.9 * x - 0.5 * y - 0.5 + label
     score = 1 / (1 + np.exp(-logit))
     actual = (rng.random(n) < 1 / (1 + np.exp(-truth))).astype(np.int64)
-    level = np.where(rng.random(n) < new, 3, rng.integers(0, 3, n))
     return Rows(
         n,
         features={
@@ -32,6 +45,8 @@ def window_rows(
             "y": Numbers(y),
             "shared": Numbers(rng.normal(size=n) + noise * rng.normal()),
             "level": Codes(level, LEVELS),
+            "first": Numbers(first + inside * (level == 2)),
+            "second": Numbers(second),
         },
         prediction=Codes((score >= 0.5).astype(np.int64), YES),
         score=score,
@@ -54,7 +69,7 @@ class World:
     def __post_init__(self):
         self.rng = np.random.default_rng(self.seed)
         parts = [window_rows(self.rng, noise=self.noise) for _ in range(WINDOWS)]
-        self.binning = Binning.build(1, "binary", _joined(parts), positive_class="yes")
+        self.binning = Binning.build(1, "binary", _joined(parts), positive_class="yes", segments=["level"])
         windows = [self.profile(part) for part in parts]
         starts = [index * HOUR for index in range(WINDOWS)]
         self.whole = merge(self.binning, windows)
@@ -132,6 +147,39 @@ def test_a_change_opens_its_family_and_is_named_first(family, broken, most, metr
     assert 0 < cause.share <= 1
     assert verdict.evidence >= verdict.threshold
     assert (WINDOWS + 2) * HOUR <= verdict.first_evidence_at <= verdict.window_start
+
+
+def test_a_shift_within_one_segment_is_named_with_its_segment():
+    verdict, delay = first_alarm(World(), "features", inside=0.8)
+    assert delay <= 3
+    cause = verdict.causes[0]
+    assert (cause.metric, cause.feature, cause.segment) == ("psi", "first", "level:c")
+    assert cause.text.startswith("`first` moved up by 0.") and " where `level` is 'c', since 1970-01-02 0" in cause.text
+
+
+def test_a_shift_of_everybody_is_not_told_again_for_each_segment():
+    verdict, _ = first_alarm(World(), "features", shift=1.0)
+    assert [(cause.feature, cause.segment) for cause in verdict.causes if cause.feature == "x"] == [("x", None)]
+
+
+def test_a_broken_correlation_is_named_while_both_features_look_as_ever():
+    verdict, delay = first_alarm(World(), "features", rho=-0.6)
+    assert delay <= 4
+    cause = verdict.causes[0]
+    assert (cause.metric, cause.feature) == ("correlation", "first and second")
+    assert cause.low <= cause.effect <= cause.high < -0.8
+    assert "correlation -0.6" in cause.text or "correlation -0.5" in cause.text
+
+
+def test_a_second_change_comes_up_beside_a_loud_one():
+    world = World()
+    for _ in range(4):
+        world.judge()
+    told = set()
+    for _ in range(10):
+        found = world.judge(shift=3.0, rho=-0.6)["features"]
+        told |= {cause.feature for cause in found.causes}
+    assert {"x", "first and second"} <= told
 
 
 def test_a_large_loss_is_critical_and_drift_without_harm_is_a_warning():
