@@ -23,7 +23,7 @@ LISTS = {"monitor/store/tables.py"}  # one declaration after the other: splittin
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("monitor.settings", "monitor.errors", "monitor.clock", "monitor.log", "monitor.telemetry", "monitor.columns"),
     ("monitor.stats", "monitor.store"),
-    ("monitor.ingest", "monitor.evaluate", "monitor.alerts"),
+    ("monitor.ingest", "monitor.evaluate", "monitor.alerts", "monitor.archive"),
     (
         "monitor.api",
         "monitor.jobs",
@@ -34,8 +34,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "monitor.leadership",
         "dashboards",
     ),
-    ("monitor.ingest", "monitor.evaluate", "monitor.alerts", "monitor.archive"),
-    ("monitor.api", "monitor.jobs", "monitor.curves", "monitor.reports", "monitor.leadership", "dashboards"),
     ("monitor.app", "monitor.worker", "monitor.installation"),
     ("monitor.server",),
     ("monitor.cli", "monitor.commands"),

@@ -278,7 +278,7 @@ def test_a_reader_sees_no_buttons_that_change_things(pages: TestClient, seeded: 
     assert "Evidently report" not in pages.get(LINKS.model(seeded.drifting), headers=headers).text
 
 
-@pytest.mark.parametrize(("address", "most"), [("/", 40), ("/alerts", 6), ("/channels", 6)])
+@pytest.mark.parametrize(("address", "most"), [("/", 40), ("/alerts", 6), ("/channels", 7)])
 def test_lists_ask_few_questions(pages: TestClient, seeded_engine: Engine, address: str, most: int) -> None:
     pages.get(address)
     asked: list[str] = []
