@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3.11
 VENV ?= .venv
 ARGS ?=
+WORKERS ?= 2
 UV ?= uv
 BIN := $(VENV)/bin
 SAY := printf '\033[1m%s\033[0m\n'
@@ -21,14 +22,14 @@ help: ## this list
 demo: $(VENV)/.demo ## train on two months of real flights, replay ten, show alerts (ARGS=--exit: stop when done)
 	@$(BIN)/python -m demo $(ARGS)
 
-test: $(VENV)/.test ## lint, types and every test (ARGS go to pytest)
+test: $(VENV)/.test ## lint, types and every test (ARGS go to pytest; WORKERS: how many processes)
 	@$(SAY) 'Style'
 	$(BIN)/ruff check --quiet . || { echo 'make test: ruff check failed (see above; `make format` mends most)' >&2; exit 1; }
 	$(BIN)/ruff format --quiet --check . || { echo 'make test: these files are not formatted: run `make format`' >&2; exit 1; }
 	$(SAY) 'Types'
 	$(BIN)/mypy --no-error-summary || { echo 'make test: mypy failed (see above)' >&2; exit 1; }
 	$(SAY) 'Tests'
-	$(BIN)/python -m pytest --quiet $(ARGS) || { echo 'make test: pytest failed (see above)' >&2; exit 1; }
+	$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile $(ARGS) || { echo 'make test: pytest failed (see above)' >&2; exit 1; }
 
 lint: $(VENV)/.test ## ruff and mypy only
 	@$(BIN)/ruff check --quiet .
