@@ -8,6 +8,7 @@ import typer
 
 from monitor.commands import access, apply, data, health, leaving, run
 from monitor.commands.console import complain, say
+from monitor.commands.lean import keep_pandas_out
 from monitor.errors import KeepwatchError
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point; ends the process."""
+    keep_pandas_out()
     sys.exit(run_command(arguments))
 
 

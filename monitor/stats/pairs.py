@@ -72,9 +72,11 @@ def _together(scores: Floats, output: Floats | None) -> float:
     x, y = scores[::step], output[::step]
     usable = np.isfinite(y)
     x, y = x[usable], y[usable]
-    if x.size < 3 or x.std() <= 0 or y.std() <= 0:
-        return 0.0
-    return abs(float(np.corrcoef(x, y)[0, 1]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        if x.size < 3 or not x.std() > 0 or not 0 < y.std() < np.inf:
+            return 0.0
+        found = abs(float(np.corrcoef(x, y)[0, 1]))
+    return found if np.isfinite(found) else 0.0
 
 
 def correlations(sums: Floats, counts: Sequence[Ints], normals: Sequence[Normal], rows: int) -> Floats:

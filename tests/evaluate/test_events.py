@@ -1,6 +1,7 @@
 """A known-bad stretch stays out of references and evidence; what was judged before it was marked stays as it is."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from monitor.evaluate import events, run
 from monitor.evaluate.events import Added, Asked
 from monitor.evaluate.loaded import reference_for
 from monitor.evaluate.references import put_reference
-from monitor.stats.signals import _Cut, _filled
+from monitor.stats.signals import _filled
 from monitor.store import evaluations, profiles
 from monitor.store.session import reading, writing
 from tests.evaluate.small import START, Log, binary_rows
@@ -103,10 +104,10 @@ def test_a_gap_in_the_reference_is_no_window_without_rows() -> None:
 
     starts = [START + hour * HOUR for hour in range(20) if not 5 <= hour < 8]
     counts = np.full((17, 1), 60)
-    plain = _filled(_Cut(None, counts, starts, Clock(3600, "UTC"), {}))  # type: ignore[arg-type]
-    without = _filled(
-        _Cut(None, counts, starts, Clock(3600, "UTC"), {}, [(START + 5 * HOUR, START + 8 * HOUR)])  # type: ignore[arg-type]
-    )
+    cut = SimpleNamespace(counts=counts, starts=starts, clock=Clock(3600, "UTC"), without=())
+    plain = _filled(cut)  # type: ignore[arg-type]
+    cut.without = [(START + 5 * HOUR, START + 8 * HOUR)]
+    without = _filled(cut)  # type: ignore[arg-type]
     assert sorted(plain[0])[:3] == [0, 0, 0] and len(plain[0]) == 20
     assert set(without[0]) == {60} and without[1] == starts
 
