@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 from monitor import clock
 from monitor.alerts import guard
-from monitor.alerts.deliver import deliver_due
+from monitor.alerts.deliver import deliver_due, finish_under_way
 from monitor.alerts.retry import ATTEMPTS, JITTER, PAUSES
 from monitor.settings import Settings
 from monitor.store import channels, outbox
@@ -107,6 +107,7 @@ def test_twelve_bad_habits_over_76_hours_keep_the_schedule_and_delay_nobody(
             beside = outbox.add(connection, other, "channel.test", None, "{}", now)
         started = time.perf_counter()
         deliver_due(sqlite_engine, sqlite_settings, now, patience=20)
+        finish_under_way(20)  # the clock goes on by hours: no attempt may still be under way then
         waits.append(arrived.get(beside, float("inf")) - started)
         states = {name: _state(sqlite_engine, made[name].id, sent[name]) for name in made}
         for name, (delivery, attempts, _) in states.items():
@@ -116,6 +117,8 @@ def test_twelve_bad_habits_over_76_hours_keep_the_schedule_and_delay_nobody(
         if not due:
             break
         now = min(due)
+    deliver_due(sqlite_engine, sqlite_settings, now + clock.HOUR, patience=20)  # that the last one was switched off
+    finish_under_way(20)
     over.set()
 
     assert canary.requests == [] and max(waits) < AT_MOST

@@ -1,5 +1,6 @@
 """A real service in processes of its own, to be killed; and a receiver of its webhooks."""
 
+import http.client
 import json
 import os
 import secrets
@@ -88,6 +89,8 @@ class Service:
             if error.code in (429, 503):
                 raise ConnectionError(text) from None
             raise AssertionError(f"{error.code}: {text}") from None
+        except http.client.HTTPException as error:  # killed in the middle of its answer
+            raise ConnectionError(str(error)) from error
 
     def persist(self, method: str, path: str, body: Any = None) -> Any:
         """As `call`, again and again until it is answered: what every good client does."""
