@@ -29,7 +29,10 @@ test: $(VENV)/.test ## lint, types and every test (ARGS go to pytest; WORKERS: h
 	$(SAY) 'Types'
 	$(BIN)/mypy --no-error-summary || { echo 'make test: mypy failed (see above)' >&2; exit 1; }
 	$(SAY) 'Tests'
-	$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal $(ARGS) || { echo 'make test: pytest failed (see above)' >&2; exit 1; }
+	$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal $(ARGS) || {
+	  $(SAY) 'What failed, once more and one after the other'
+	  $(BIN)/python -m pytest --quiet --last-failed --last-failed-no-failures none $(ARGS)
+	} || { echo 'make test: pytest failed (see above)' >&2; exit 1; }
 
 lint: $(VENV)/.test ## ruff and mypy only
 	@$(BIN)/ruff check --quiet .
