@@ -39,8 +39,9 @@ def dead() -> str:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def slowest_percent(client: Client) -> float:
-    """p99 of `log` in ms, of calls with 30 features as they come to a service; the best of three rounds.
+def slowest_percent(client: Client) -> tuple[float, float]:
+    """p99 of `log` in ms, of calls with 30 features as they come to a service, on the clock and of this thread's
+    own work; the best of three rounds.
 
     A call that waits for the disk or the network is slow in every round; what the machine does meanwhile is not.
     """
@@ -49,12 +50,13 @@ def slowest_percent(client: Client) -> float:
     for _ in range(3):
         taken = []
         for i in range(300):
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.thread_time()
             client.log(features, i, score=0.5)
-            taken.append(time.perf_counter() - began)
+            taken.append((time.perf_counter() - began, time.thread_time() - worked))
             time.sleep(0.0005)
-        rounds.append(sorted(taken)[-3] * 1000)
-    return min(rounds)
+        rounds.append([sorted(column)[-3] * 1000 for column in zip(*taken, strict=True)])
+    clock, work = (min(column) for column in zip(*rounds, strict=True))
+    return clock, work
 
 
 @pytest.mark.parametrize("fault", ["none", "dead", "hanging", "full disk", "no directory", "stuck disk"])
@@ -70,10 +72,12 @@ def test_logging_takes_no_longer_whatever_is_broken(
     if fault == "stuck disk":
         monkeypatch.setattr(client._spool, "append", lambda _rows: time.sleep(3))
     client.log({"x": 1}, 1)
-    p99 = slowest_percent(client)
+    p99, work = slowest_percent(client)
     stats = client.stats()
     assert stats["logged"] == 901 and stats["not_taken"] == 0
-    assert p99 < 10, f"{p99:.3f} ms"  # well below one on a machine of its own; a sync or a connection takes longer
+    assert work < 1.0, f"{work:.3f} ms"
+    # Beside other tests the thread may have to wait for a core; for a disk or a receiver it would wait in each round.
+    assert p99 < 10, f"{p99:.3f} ms"
 
 
 def test_a_disk_that_is_really_full_breaks_nothing_and_is_used_again(service: StandIn, tmp_path: Path):
