@@ -138,7 +138,8 @@ def test_twelve_bad_habits_over_76_hours_keep_the_schedule_and_delay_nobody(
                 asked = HOUR * clock.SECOND if name == "429" else 0
                 least = max(PAUSES[number], asked)
                 assert least <= pause <= max(PAUSES[number] * (1 + JITTER), asked), (name, number)
-    longest = max(planned_at[-1] for planned_at in planned.values()) - NOW
+    # The one that asks for an hour each time takes two hours and a half longer; its pauses were looked at above.
+    longest = max(planned_at[-1] for name, planned_at in planned.items() if name != "429") - NOW
     assert 75 * clock.HOUR < longest < 76 * clock.HOUR * (1 + JITTER)
     told = {json.loads(body)["data"]["text"] for _, body, _ in good.requests if b"channel.disabled" in body}
     assert len(told) == 10 and all("was switched off" in text for text in told)
