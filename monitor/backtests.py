@@ -1,30 +1,27 @@
-"""Asking for back-tests, and the job that computes them: short ones at once, long ones in the worker."""
+"""Asking for back-tests and playing them: short ones at once, long ones in the worker."""
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy.engine import Connection, Engine
 
-from monitor import clock, log
-from monitor.errors import Invalid, KeepwatchError, NotFound, QuotaExceeded
+from monitor import clock
+from monitor.errors import Invalid
 from monitor.evaluate import backtest, rules, watched
 from monitor.evaluate.history import spans
 from monitor.evaluate.monitors import is_plain, kind_of
 from monitor.stats.rule import Rule
-from monitor.store import backtests, catalog, profiles
-from monitor.store.backtests import Backtest
+from monitor.store import catalog, profiles, tasks
 from monitor.store.body import Reader
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
+from monitor.store.tasks import Task
+from monitor.work import Done, Work
 
-WAITING = 5  # back-tests of one model that are not finished
+KIND = "backtest"
 AT_ONCE = 1500  # windows that are played while the asker waits
-LIFE = 120 * clock.SECOND
 LONGEST = 366 * clock.DAY  # by default
-
-_log = log.get(__name__)
 
 
 class Asked(NamedTuple):
@@ -92,7 +89,7 @@ def _instant(reader: Reader, name: str, default: int) -> int:
         return default
 
 
-def ask(engine: Engine, model: Model, asked: Asked, wall: int) -> Backtest:
+def ask(engine: Engine, model: Model, asked: Asked, wall: int) -> Task:
     """Keep a back-test; a rule over few windows is played at once, the rest waits for the worker.
 
     Raises:
@@ -107,12 +104,8 @@ def ask(engine: Engine, model: Model, asked: Asked, wall: int) -> Backtest:
         if asked.rule is not None and windows <= AT_ONCE and all(is_plain(one) for one in asked.rule.conditions):
             played = play(connection, model, asked, now)
     with writing(engine) as connection:
-        if played is None and backtests.count_waiting(connection, model.id) >= WAITING:
-            raise QuotaExceeded(f"{WAITING} back-tests of this model are not finished yet", retry_after=30)
-        made = backtests.create(connection, model.project_id, model.id, asked.dump(), wall)
-        if played is not None:
-            backtests.keep(connection, made.id, wall, result=json.dumps(played))
-        return backtests.get(connection, model.id, made.id)
+        ours = (connection, model.project_id, model.id, KIND, asked.dump(), wall)
+        return tasks.ask(*ours) if played is None else tasks.add(*ours, result=json.dumps(played))
 
 
 def play(
@@ -130,40 +123,10 @@ def play(
     return backtest.answer(played, asked.from_at, asked.to_at)
 
 
-class _Overtaken(Exception):
-    """The lease went to another worker, or the model is gone, or the worker is about to stop."""
-
-
-def run_pending(engine: Engine, wall: int, stopping: Callable[[], bool] = lambda: False) -> int:
-    """Play the back-tests that wait, oldest first; returns how many were finished or failed."""
-    owner, count = f"pid-{os.getpid()}", 0
-    while not stopping():
-        with writing(engine) as connection:
-            claimed = backtests.claim(connection, owner, wall, LIFE)
-        if claimed is None:
-            return count
-        found, token = claimed
-        result = error = None
-
-        def tell(progress: float, found: Backtest = found, token: int = token) -> None:
-            with writing(engine) as connection:
-                kept = backtests.say_progress(connection, found, owner, token, progress, LIFE)
-            if not kept or stopping():
-                raise _Overtaken
-
-        try:
-            with reading(engine) as connection:
-                model = catalog.get_model_by_id(connection, found.model_id)
-                now = catalog.model_now(connection, model, clock.now())
-                result = json.dumps(play(connection, model, Asked.load(found.request), now, tell))
-        except (_Overtaken, NotFound):
-            continue
-        except KeepwatchError as reason:
-            error = str(reason)
-        except Exception as unforeseen:
-            _log.error("backtest_failed", backtest=found.id, exc_info=unforeseen)
-            error = "an unforeseen error; the worker's log has it under this back-test's id"
-        with writing(engine) as connection:
-            backtests.finish(connection, found, owner, token, clock.now(), result=result, error=error)
-        count += 1
-    return count
+def make(work: Work) -> Done:
+    """Play a back-test that was asked for."""
+    with reading(work.engine) as connection:
+        model = catalog.get_model_by_id(connection, work.task.model_id)
+        now = catalog.model_now(connection, model, clock.now())
+        asked = Asked.load(work.task.request)
+        return Done(json.dumps(play(connection, model, asked, now, lambda share: work.tell("playing", share))))

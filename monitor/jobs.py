@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor import backtests, clock, log, telemetry
+from monitor import clock, log, tasks, telemetry
 from monitor.alerts import deliver, refresh, release, transition
 from monitor.archive.keep import archive_and_expire
 from monitor.archive.places import Place, place_of
@@ -21,7 +21,6 @@ from monitor.evaluate import due, run
 from monitor.ingest import pairs
 from monitor.ingest.validate import Times
 from monitor.leadership import Leadership
-from monitor.reports import run_pending_reports
 from monitor.settings import Settings
 from monitor.stats.verdict import Verdict
 from monitor.store import catalog, compaction, retention, sessions, ticks
@@ -152,17 +151,9 @@ class Jobs:
         """Send what was held back and is no longer, digests and reminders."""
         self._alone("release", lambda: release.release_due(self._engine, self._settings.public_url, clock.now()))
 
-    def report(self) -> None:
-        """Compute the reports that were asked for."""
-        self._alone("report", lambda: run_pending_reports(self._engine, self._settings, clock.now()), shared=True)
-
-    def backtest(self) -> None:
-        """Play the back-tests that were asked for."""
-        self._alone(
-            "backtest",
-            lambda: backtests.run_pending(self._engine, clock.now(), lambda: self.stopping),
-            shared=True,
-        )
+    def work(self, kind: str) -> None:
+        """Do the tasks of a kind that were asked for."""
+        self._alone(kind, lambda: tasks.run_pending(self._engine, kind, lambda: self.stopping), shared=True)
 
     def sweep(self) -> None:
         """Remove what is older than the retention."""

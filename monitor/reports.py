@@ -1,4 +1,4 @@
-"""The job behind reports: claim one, read a bounded sample of rows, let a process of its own make the page.
+"""Evidently reports on demand: read a bounded sample of rows, let a process of its own make the page.
 
 Evidently is never imported here: `monitor.stats.report` runs in a child that knows nothing of this process, neither its
 settings nor its database, and that is ended when it takes too long.
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,77 +19,94 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy.engine import Connection, Engine
 
-from monitor import clock, columns, log
-from monitor.errors import KeepwatchError, NotFound
+from monitor import clock, columns
+from monitor.errors import KeepwatchError
 from monitor.evaluate import rows as evaluated
-from monitor.settings import Settings
-from monitor.store import catalog, references, reports
+from monitor.store import catalog, references, tasks
 from monitor.store.blocks import decode, read_blocks, read_blocks_between
 from monitor.store.identity import keys_of
 from monitor.store.outcomes import held_outcomes
-from monitor.store.session import reading, writing
+from monitor.store.session import reading
+from monitor.store.tasks import Task
+from monitor.work import Done, Work
 
+KIND = "report"
 SAMPLE = 20_000  # rows of each side
 TIMEOUT_SECONDS = 300
 LEASE = (TIMEOUT_SECONDS + 120) * clock.SECOND
-
-_log = log.get(__name__)
 
 
 class NoReport(KeepwatchError):
     """Why a report cannot be made, in words for the one who asked."""
 
 
-def run_pending_reports(engine: Engine, settings: Settings, now: int) -> int:
-    """Compute the reports that wait, one after the other, oldest first. Returns how many were finished or failed.
+@dataclass(frozen=True)
+class Report:
+    """A report as the API and its page show it. `progress` says what is being done; `rows` of the stretch."""
 
-    Args:
-        settings: not used by reports today; every job is given them.
-        now: the wall clock, microseconds.
+    id: str
+    from_at: int
+    to_at: int
+    state: str
+    progress: str
+    error: str | None
+    rows: int | None
+    created_at: int
+    finished_at: int | None
+
+    @classmethod
+    def of(cls, task: Task) -> "Report":
+        asked, rows = task.asked, task.answer.get("rows")
+        times = (task.created_at, task.finished_at)
+        return cls(task.id, asked["from"], asked["to"], task.state, task.stage, task.error, rows, *times)
+
+
+def ask(connection: Connection, model: catalog.Model, from_at: int, to_at: int, now: int) -> Report:
+    """Ask for a report of from_at <= timestamp < to_at.
+
+    Raises:
+        QuotaExceeded: too many of the model's reports are not finished yet.
     """
-    del settings
-    started = clock.monotonic()
-    count = 0
-    while True:
-        at = now + int((clock.monotonic() - started) * clock.SECOND)
-        with writing(engine) as connection:
-            claim = reports.claim_report(connection, f"pid-{os.getpid()}", at, LEASE)
-        if claim is None:
-            return count
-        _run(engine, claim, now, started)
-        count += 1
+    request = json.dumps({"from": from_at, "to": to_at})
+    return Report.of(tasks.ask(connection, model.project_id, model.id, KIND, request, now))
 
 
-def _run(engine: Engine, claim: reports.Claim, now: int, started: float) -> None:
-    error, page, rows = "", b"", 0
+def get(connection: Connection, model_id: int, report_id: str) -> Report:
+    """A report of that model.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    return Report.of(tasks.get(connection, model_id, KIND, report_id))
+
+
+def listed(connection: Connection, model_id: int, limit: int, cursor: str | None = None) -> list[Report]:
+    """At most `limit` reports, newest first, those before `cursor` (an id)."""
+    return [Report.of(one) for one in tasks.listed(connection, model_id, KIND, limit, cursor)]
+
+
+def make(work: Work) -> Done:
+    """Make the page of a report that was asked for.
+
+    Raises:
+        NoReport: why there is none.
+    """
     folder = Path(tempfile.mkdtemp(prefix="keepwatch-report-"))
     try:
-        rows = _write_request(engine, claim, folder)
-        with writing(engine) as connection:
-            reports.set_progress(connection, claim, "computing")
+        work.tell("reading rows", 0.0)
+        rows = _write_request(work.engine, work.task, folder)
+        work.tell("computing", 0.5)
         page = _compute(folder)
-    except NotFound:
-        return  # the model was deleted, and the report with it
-    except NoReport as reason:
-        error = str(reason)
-    except Exception:
-        _log.exception("report_failed", report=claim.report.id)
-        error = "an unforeseen error; the log of the server has it under this report's id"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    at = now + int((clock.monotonic() - started) * clock.SECOND)
-    with writing(engine) as connection:
-        if error:
-            reports.fail_report(connection, claim, error, at)
-        else:
-            reports.finish_report(connection, claim, page, rows, at)
+    return Done(json.dumps({"rows": rows}), page)
 
 
-def _write_request(engine: Engine, claim: reports.Claim, folder: Path) -> int:
+def _write_request(engine: Engine, task: Task, folder: Path) -> int:
     """Put a sample of both sides into the folder. Returns the rows that the stretch has in all."""
-    wanted = claim.report
+    wanted = Report.of(task)
     with reading(engine) as connection:
-        model = catalog.get_model_by_id(connection, wanted.model_id)
+        model = catalog.get_model_by_id(connection, task.model_id)
         source = references.reference_for(connection, model.id)
         if source is None:
             raise NoReport("the model has no reference to compare with: PUT /v1/models/{model}/reference sets one")

@@ -19,11 +19,12 @@ from monitor.jobs import Jobs
 from monitor.settings import Settings
 from monitor.store import migrate
 from monitor.store.session import check_durability, make_engine
+from monitor.tasks import KINDS
 
 DELIVER_SECONDS = 0.2
 REFRESH_SECONDS = REFRESH / clock.SECOND
 RELEASE_SECONDS = 1.0
-REPORT_SECONDS = 1.0
+TASK_SECONDS = 1.0
 COMPACT_SECONDS = 60.0
 SWEEP_SECONDS = 600.0
 FIRST_SWEEP = 60 * clock.SECOND
@@ -88,10 +89,10 @@ def schedule(jobs: Jobs, settings: Settings) -> BackgroundScheduler:
     scheduler.add_job(jobs.evaluate, "interval", seconds=settings.tick, id="evaluate", next_run_time=soon)
     scheduler.add_job(jobs.deliver, "interval", seconds=DELIVER_SECONDS, id="deliver", next_run_time=soon)
     scheduler.add_job(jobs.release, "interval", seconds=RELEASE_SECONDS, id="release", next_run_time=soon)
-    scheduler.add_job(jobs.report, "interval", seconds=REPORT_SECONDS, id="report", next_run_time=soon)
     scheduler.add_job(jobs.refresh, "interval", seconds=REFRESH_SECONDS, id="refresh", next_run_time=soon)
     scheduler.add_job(jobs.compact, "interval", seconds=COMPACT_SECONDS, id="compact", next_run_time=soon)
-    scheduler.add_job(jobs.backtest, "interval", seconds=REPORT_SECONDS, id="backtest", next_run_time=soon)
+    for kind in KINDS:
+        scheduler.add_job(jobs.work, "interval", [kind], seconds=TASK_SECONDS, id=kind, next_run_time=soon)
     first = soon + timedelta(microseconds=FIRST_SWEEP)
     scheduler.add_job(jobs.sweep, "interval", seconds=SWEEP_SECONDS, id="sweep", next_run_time=first)
     return scheduler

@@ -30,6 +30,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "monitor.curves",
         "monitor.reports",
         "monitor.backtests",
+        "monitor.tasks",
+        "monitor.work",
         "monitor.doctor",
         "monitor.leadership",
         "dashboards",

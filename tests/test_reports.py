@@ -1,4 +1,4 @@
-"""The report job: what it reads, how a claim is taken and lost, and how it ends."""
+"""Reports: what they read, and how they end."""
 
 from pathlib import Path
 
@@ -7,11 +7,9 @@ import pyarrow as pa
 import pytest
 from sqlalchemy.engine import Engine
 
-from monitor import clock, reports
-from monitor.errors import NotFound
-from monitor.settings import Settings
+from monitor import clock, reports, tasks
 from monitor.store import catalog
-from monitor.store import reports as store
+from monitor.store import tasks as store
 from monitor.store.blocks import LogEnd, add_block, encode, lock_log, move_log
 from monitor.store.catalog import Model
 from monitor.store.identity import key_of
@@ -65,22 +63,22 @@ def model(engine: Engine) -> Model:
     return made
 
 
-def ask(engine: Engine, model: Model, from_at: int = START, to_at: int = START + clock.DAY) -> store.Report:
+def ask(engine: Engine, model: Model, from_at: int = START, to_at: int = START + clock.DAY) -> reports.Report:
     with writing(engine) as connection:
-        return store.create_report(connection, 1, model.id, from_at, to_at, NOW)
+        return reports.ask(connection, model, from_at, to_at, NOW)
 
 
-def look(engine: Engine, model: Model, report: store.Report) -> store.Report:
+def look(engine: Engine, model: Model, report: reports.Report) -> reports.Report:
     with reading(engine) as connection:
-        return store.get_report(connection, model.id, report.id)
+        return reports.get(connection, model.id, report.id)
 
 
-def run(engine: Engine, settings: Settings) -> int:
-    return reports.run_pending_reports(engine, settings, NOW)
+def run(engine: Engine) -> int:
+    return tasks.run_pending(engine, "report")
 
 
 def test_a_report_gets_the_live_rows_of_its_stretch_with_their_outcomes(
-    engine: Engine, settings: Settings, model: Model, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, model: Model, monkeypatch: pytest.MonkeyPatch
 ):
     seen = {}
 
@@ -92,7 +90,7 @@ def test_a_report_gets_the_live_rows_of_its_stretch_with_their_outcomes(
 
     monkeypatch.setattr(reports, "_compute", compute)
     asked = ask(engine, model, START + 10 * clock.MINUTE)
-    assert run(engine, settings) == 1
+    assert run(engine) == 1
     assert seen["current"].num_rows == N - 10
     assert seen["current"].column("actual").null_count == N - 40
     assert seen["reference"].num_rows == N
@@ -101,34 +99,34 @@ def test_a_report_gets_the_live_rows_of_its_stretch_with_their_outcomes(
     done = look(engine, model, asked)
     assert (done.state, done.rows, done.error) == ("done", N - 10, None)
     with reading(engine) as connection:
-        assert store.read_html(connection, model.id, asked.id) == b"<html>the page</html>"
+        assert store.document(connection, model.id, asked.id) == b"<html>the page</html>"
 
 
-def test_a_stretch_without_rows_fails_with_the_reason(engine: Engine, settings: Settings, model: Model):
+def test_a_stretch_without_rows_fails_with_the_reason(engine: Engine, model: Model):
     asked = ask(engine, model, START + clock.DAY, START + 2 * clock.DAY)
-    assert run(engine, settings) == 1
+    assert run(engine) == 1
     assert look(engine, model, asked).error == "no rows are kept of this stretch"
 
 
-def test_a_model_without_a_reference_is_told_how_to_set_one(engine: Engine, settings: Settings):
+def test_a_model_without_a_reference_is_told_how_to_set_one(engine: Engine):
     with writing(engine) as connection:
         bare, _ = catalog.put_model(connection, 1, "bare", {"task": "regression"}, NOW, "test")
     asked = ask(engine, bare)
-    run(engine, settings)
+    run(engine)
     failed = look(engine, bare, asked)
     assert failed.state == "failed"
     assert "PUT /v1/models/{model}/reference" in str(failed.error)
 
 
 def test_an_unforeseen_error_fails_the_report_and_not_the_job(
-    engine: Engine, settings: Settings, model: Model, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, model: Model, monkeypatch: pytest.MonkeyPatch
 ):
     def compute(_folder: Path) -> bytes:
         raise ZeroDivisionError("secret detail")
 
     monkeypatch.setattr(reports, "_compute", compute)
     first, second = ask(engine, model), ask(engine, model)
-    assert run(engine, settings) == 2
+    assert run(engine) == 2
     for asked in (first, second):
         assert "unforeseen" in str(look(engine, model, asked).error)
         assert "secret" not in str(look(engine, model, asked).error)
@@ -152,64 +150,6 @@ def test_the_child_is_told_nothing_of_the_settings(tmp_path: Path, monkeypatch: 
     with pytest.raises(reports.NoReport):
         reports._compute(tmp_path)
     assert not [name for name in given if name.startswith("KEEPWATCH_")]
-
-
-LEASE = 10 * clock.MINUTE
-
-
-def test_a_claimed_report_is_not_claimed_again_before_its_lease_ends(engine: Engine, model: Model):
-    asked = ask(engine, model)
-    with writing(engine) as connection:
-        first = store.claim_report(connection, "a", NOW, LEASE)
-        assert first is not None and first.report.id == asked.id
-        assert store.claim_report(connection, "b", NOW + LEASE - 1, LEASE) is None
-        second = store.claim_report(connection, "b", NOW + LEASE, LEASE)
-        assert second is not None and second.token == first.token + 1
-
-
-def test_who_was_overtaken_cannot_write_the_end(engine: Engine, model: Model):
-    asked = ask(engine, model)
-    with writing(engine) as connection:
-        slow = store.claim_report(connection, "a", NOW, LEASE)
-        quick = store.claim_report(connection, "b", NOW + LEASE, LEASE)
-        assert slow is not None and quick is not None
-        assert not store.finish_report(connection, slow, b"late", 1, NOW)
-        assert store.finish_report(connection, quick, b"right", 1, NOW)
-        assert not store.fail_report(connection, slow, "late", NOW)
-        assert store.read_html(connection, model.id, asked.id) == b"right"
-
-
-def test_a_report_that_kills_its_workers_is_given_up(engine: Engine, model: Model):
-    asked = ask(engine, model)
-    at = NOW
-    with writing(engine) as connection:
-        for _ in range(store.MAX_ATTEMPTS):
-            assert store.claim_report(connection, "a", at, LEASE) is not None
-            at += LEASE
-        assert store.claim_report(connection, "a", at, LEASE) is None
-    assert look(engine, model, asked).state == "failed"
-
-
-def test_old_reports_make_room_and_waiting_ones_stay(engine: Engine, model: Model, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(store, "KEPT", 2)
-    waiting = ask(engine, model)
-    with writing(engine) as connection:
-        for i in range(4):
-            store.create_report(connection, 1, model.id, START, START + 1, NOW + i)
-            claim = store.claim_report(connection, "a", NOW, LEASE) or pytest.fail("nothing to claim")
-            if claim.report.id == waiting.id:
-                claim = store.claim_report(connection, "a", NOW, LEASE) or pytest.fail("nothing to claim")
-            store.finish_report(connection, claim, b"x", 1, NOW + i)
-        store.create_report(connection, 1, model.id, START, START + 1, NOW + 9)
-        kept = store.list_reports(connection, model.id, 100)
-    assert [one.state for one in kept].count("done") == 2
-    assert waiting.id in {one.id for one in kept}
-
-
-def test_another_models_report_is_not_found(engine: Engine, model: Model):
-    asked = ask(engine, model)
-    with reading(engine) as connection, pytest.raises(NotFound):
-        store.get_report(connection, model.id + 1, asked.id)
 
 
 @pytest.mark.parametrize("sizes", [[10] * 50, [1000], [7, 900, 3, 90]])
@@ -246,10 +186,10 @@ def test_the_same_seed_draws_the_same_sample():
 
 
 def test_nothing_is_left_in_the_temporary_folder(
-    engine: Engine, settings: Settings, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(reports.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(reports, "_compute", lambda _folder: b"page")
     ask(engine, model)
-    run(engine, settings)
+    run(engine)
     assert not list(tmp_path.glob("keepwatch-report-*"))

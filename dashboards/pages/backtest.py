@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from sqlalchemy.engine import Connection
 
 from dashboards import theme, words
@@ -15,8 +14,7 @@ from monitor import backtests, clock
 from monitor.backtests import Asked
 from monitor.errors import Invalid
 from monitor.evaluate.rules import rule_told
-from monitor.store import backtests as stored
-from monitor.store import catalog
+from monitor.store import catalog, tasks
 from monitor.store.catalog import Model
 
 SHOWN = 100  # pages of the list
@@ -58,9 +56,9 @@ def load(connection: Connection, model: Model, backtest_id: str, name: str) -> B
     Raises:
         NotFound: the model has no such back-test.
     """
-    found = stored.get(connection, model.id, backtest_id)
+    found = tasks.get(connection, model.id, backtests.KIND, backtest_id)
     asked = Asked.load(found.request)
-    result: dict[str, Any] = {} if found.result is None else orjson.loads(found.result)
+    result = found.answer
     episodes = [_episode(one) for one in reversed(result.get("episodes", []))]
     return BacktestPage(
         model=model,

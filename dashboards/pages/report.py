@@ -7,12 +7,10 @@ from sqlalchemy.engine import Connection
 from dashboards import theme
 from dashboards.formats import Zone
 from dashboards.theme import State
-from monitor import clock
-from monitor.errors import Invalid, QuotaExceeded
-from monitor.store import reports
+from monitor import clock, reports
+from monitor.errors import Invalid
 from monitor.store.catalog import Model
 
-WAITING = 5  # reports of one model that are not finished
 NEWEST = 10
 
 
@@ -30,7 +28,7 @@ def load(connection: Connection, model: Model, report_id: str) -> ReportPage:
     Raises:
         NotFound: the model has no such report.
     """
-    found = reports.get_report(connection, model.id, report_id)
+    found = reports.get(connection, model.id, report_id)
     return ReportPage(model, Zone(model.config.timezone), found, theme.REPORT.get(found.state, theme.UNKNOWN))
 
 
@@ -39,7 +37,7 @@ def newest(connection: Connection, model: Model) -> list[ReportPage]:
     zone = Zone(model.config.timezone)
     return [
         ReportPage(model, zone, found, theme.REPORT.get(found.state, theme.UNKNOWN))
-        for found in reports.list_reports(connection, model.id, NEWEST)
+        for found in reports.listed(connection, model.id, NEWEST)
     ]
 
 
@@ -48,7 +46,7 @@ def ask(connection: Connection, model: Model, from_: str, to: str, now: int) -> 
 
     Raises:
         Invalid: a time cannot be read, or the stretch is empty.
-        QuotaExceeded: five reports of the model are not finished yet.
+        QuotaExceeded: too many reports of the model are not finished yet.
     """
     try:
         from_us, to_us = clock.parse(from_), clock.parse(to)
@@ -56,6 +54,4 @@ def ask(connection: Connection, model: Model, from_: str, to: str, now: int) -> 
         raise Invalid(f"the stretch of the report: {error}") from None
     if to_us <= from_us:
         raise Invalid("the stretch of the report is empty")
-    if reports.count_waiting(connection, model.id) >= WAITING:
-        raise QuotaExceeded(f"{WAITING} reports of this model are not finished yet: try again in a minute")
-    return reports.create_report(connection, model.project_id, model.id, from_us, to_us, now).id
+    return reports.ask(connection, model, from_us, to_us, now).id

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Response
 from sqlalchemy.engine import Connection
 
@@ -21,12 +20,11 @@ from monitor.evaluate.rules import (
 )
 from monitor.evaluate.watched import Monitor
 from monitor.stats.rule import MATCHES, MISSING, OPS, Rule
-from monitor.store import alerts, catalog, profiles
-from monitor.store import backtests as stored_backtests
+from monitor.store import alerts, catalog, profiles, tasks
 from monitor.store.alerts import SEVERITIES
-from monitor.store.backtests import Backtest
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
+from monitor.store.tasks import Task
 
 router = APIRouter(tags=["monitors"])
 
@@ -117,7 +115,7 @@ _BUDGET = {
 }
 
 
-def backtest_json(model: str, found: Backtest) -> dict[str, Any]:
+def backtest_json(model: str, found: Task) -> dict[str, Any]:
     """A back-test as the API shows it."""
     return {
         "id": found.id,
@@ -128,7 +126,7 @@ def backtest_json(model: str, found: Backtest) -> dict[str, Any]:
         "created_at": clock.render(found.created_at),
         "finished_at": None if found.finished_at is None else clock.render(found.finished_at),
         "url": f"/v1/models/{model}/monitors/backtests/{found.id}",
-        "result": None if found.result is None else orjson.loads(found.result),
+        "result": found.answer or None,
     }
 
 
@@ -161,7 +159,7 @@ def get_backtest(ctx: Ctx, model: str, backtest: str) -> dict[str, Any]:
     """How far a back-test is, and its result; the 50 newest of a model are kept."""
     with reading(ctx.engine) as connection:
         found = catalog.get_model(connection, ctx.principal.project_id, model)
-        return backtest_json(found.name, stored_backtests.get(connection, found.id, backtest))
+        return backtest_json(found.name, tasks.get(connection, found.id, backtests.KIND, backtest))
 
 
 @router.get("/v1/models/{model}/monitors")

@@ -4,16 +4,15 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from monitor import clock
+from monitor import clock, reports
 from monitor.api.deps import Ctx, Cursor, JsonObject, Limit
-from monitor.errors import Conflict, Invalid, QuotaExceeded
-from monitor.store import catalog, reports
+from monitor.errors import Conflict, Invalid
+from monitor.store import catalog, tasks
 from monitor.store.body import printable
 from monitor.store.session import reading, writing
 
 router = APIRouter(tags=["reports"])
 
-WAITING = 5  # reports of one model that are not finished
 # Foreign HTML: its scripts run in an origin of their own, reach no network, and see no cookie.
 SANDBOX = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
@@ -68,9 +67,7 @@ def ask_for_report(ctx: Ctx, response: Response, model: str, body: JsonObject) -
         raise Invalid.field("to", "must be later than `from`")
     with writing(ctx.engine) as connection:
         found = catalog.get_model(connection, ctx.principal.project_id, model)
-        if reports.count_waiting(connection, found.id) >= WAITING:
-            raise QuotaExceeded(f"{WAITING} reports of this model are not finished yet", retry_after=30)
-        made = reports.create_report(connection, found.project_id, found.id, from_at, to_at, clock.now())
+        made = reports.ask(connection, found, from_at, to_at, clock.now())
     shown = show(found.name, made)
     response.headers["location"] = shown["url"]
     return shown
@@ -81,7 +78,7 @@ def list_reports(ctx: Ctx, model: str, limit: Limit = 50, cursor: Cursor = None)
     """The reports of a model, newest first."""
     with reading(ctx.engine) as connection:
         found = catalog.get_model(connection, ctx.principal.project_id, model)
-        listed = reports.list_reports(connection, found.id, limit + 1, cursor)
+        listed = reports.listed(connection, found.id, limit + 1, cursor)
     shown = [show(found.name, one) for one in listed[:limit]]
     return {"items": shown, "next_cursor": shown[-1]["id"] if len(listed) > limit else None}
 
@@ -91,7 +88,7 @@ def get_report(ctx: Ctx, model: str, report_id: str) -> dict[str, Any]:
     """How far a report is: pending, running, done or failed, with the reason."""
     with reading(ctx.engine) as connection:
         found = catalog.get_model(connection, ctx.principal.project_id, model)
-        return show(found.name, reports.get_report(connection, found.id, report_id))
+        return show(found.name, reports.get(connection, found.id, report_id))
 
 
 @router.get("/v1/models/{model}/reports/{report_id}/html", response_class=Response)
@@ -99,8 +96,8 @@ def get_report_html(ctx: Ctx, model: str, report_id: str) -> Response:
     """The page of a report that is done; 409 before, and when it failed."""
     with reading(ctx.engine) as connection:
         found = catalog.get_model(connection, ctx.principal.project_id, model)
-        report = reports.get_report(connection, found.id, report_id)
-        page = reports.read_html(connection, found.id, report_id)
+        report = reports.get(connection, found.id, report_id)
+        page = tasks.document(connection, found.id, report_id)
     if page is None:
         raise Conflict("the report failed" if report.state == "failed" else "the report is not done yet")
     return Response(page, media_type="text/html; charset=utf-8", headers={"content-security-policy": SANDBOX})

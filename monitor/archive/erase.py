@@ -134,6 +134,6 @@ def _sweep_traces(engine: Engine) -> bool:
             # The log of writes holds pages as they were; it is emptied unless somebody reads from it.
             busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
             return not busy
-        names = "block, prediction_key, outcome, quarantine, report, reference_rows"
+        names = "block, prediction_key, outcome, quarantine, task, reference_rows"
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(f"VACUUM {names}")
         return True

@@ -91,11 +91,12 @@ def erase_quarantined(connection: Connection, model_id: int, ids: Collection[str
 
 def erase_reports(connection: Connection, model_id: int, stamps: Sequence[int]) -> int:
     """Remove the reports whose stretch holds one of these times, but those that nobody has begun; how many."""
-    found = t.report
-    query = sa.select(found.c.id, found.c.from_at, found.c.to_at).where(
-        found.c.model_id == model_id, found.c.state != "pending"
+    found = t.task
+    query = sa.select(found.c.id, found.c.request).where(
+        found.c.model_id == model_id, found.c.kind == "report", found.c.state != "pending"
     )
-    gone = [row.id for row in connection.execute(query) if any(row.from_at <= at < row.to_at for at in stamps)]
-    for report_id in gone:
-        connection.execute(sa.delete(found).where(found.c.id == report_id))
+    asked = [(row.id, orjson.loads(row.request)) for row in connection.execute(query)]
+    gone = [task_id for task_id, one in asked if any(one["from"] <= at < one["to"] for at in stamps)]
+    for task_id in gone:
+        connection.execute(sa.delete(found).where(found.c.id == task_id))
     return len(gone)

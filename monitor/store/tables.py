@@ -373,22 +373,6 @@ monitor = _table(
     sa.UniqueConstraint("model_id", "name"),
 )
 
-backtest = _table(
-    "backtest",
-    sa.Column("id", Text, primary_key=True),
-    _project(),
-    _model(),
-    sa.Column("request", Text, nullable=False),  # JSON
-    sa.Column("state", Text, nullable=False),  # pending | running | done | failed
-    sa.Column("progress", Real, nullable=False),  # 0 to 1
-    sa.Column("result", Text),  # JSON
-    sa.Column("error", Text),
-    sa.Column("attempts", Int, nullable=False),
-    sa.Column("created_at", Int, nullable=False),
-    sa.Column("finished_at", Int),
-    sa.Index(None, "model_id", "created_at"),
-)
-
 alert = _table(
     "alert",
     sa.Column("id", Text, primary_key=True),
@@ -590,19 +574,29 @@ job_run = _table(
     sa.Column("error", Text),
 )
 
-report = _table(
-    "report",
+# Work that somebody asked for and that is done in the background.
+task = _table(
+    "task",
     sa.Column("id", Text, primary_key=True),
     _project(),
     _model(),
-    sa.Column("from_at", Int, nullable=False),
-    sa.Column("to_at", Int, nullable=False),
+    sa.Column("kind", Text, nullable=False),  # as monitor/tasks.py lists them
+    sa.Column("request", Text, nullable=False),  # JSON
     sa.Column("state", Text, nullable=False),  # pending | running | done | failed
-    sa.Column("progress", Text, nullable=False),
+    sa.Column("stage", Text, nullable=False),  # what is being done, for people
+    sa.Column("progress", Real, nullable=False),  # 0 to 1
+    sa.Column("result", Text),  # JSON
+    sa.Column("document", Blob),  # a report's page, packed by zlib
     sa.Column("error", Text),
-    sa.Column("rows", Int),
-    sa.Column("html", Blob),
+    sa.Column("attempts", Int, nullable=False),
     sa.Column("created_at", Int, nullable=False),
     sa.Column("finished_at", Int),
-    sa.Index(None, "model_id", "created_at"),
+    sa.Index(None, "model_id", "kind", "created_at"),
+    sa.Index(
+        "ix_task_waiting",
+        "kind",
+        "created_at",
+        sqlite_where=sa.text("finished_at IS NULL"),
+        postgresql_where=sa.text("finished_at IS NULL"),
+    ),
 )

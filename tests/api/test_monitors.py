@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
-from monitor import backtests, clock, jobs
+from monitor import clock, jobs, tasks
 from monitor.settings import Settings
 from monitor.store import keys
 from monitor.store.session import writing
@@ -106,7 +106,7 @@ def test_a_rule_is_played_at_once_and_a_budget_in_the_background(
     asked = api.post(f"{URL}/backtest", json={"alert_budget": {"false_alarms": 2, "per": "30d"}})
     assert asked.status_code == 202 and asked.headers["location"] == asked.json()["url"]
     assert asked.json()["setting"] == {"alert_budget": {"false_alarms": 2, "per": "30d"}}
-    assert backtests.run_pending(sqlite_engine, clock.now()) == 1
+    assert tasks.run_pending(sqlite_engine, "backtest") == 1
     shown = api.get(asked.json()["url"]).json()
     assert shown["state"] == "done" and "pages" in shown["result"]
     assert api.post(f"{URL}/backtest", json=SLOW, headers=reader).status_code == 403

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
 from monitor import clock
-from monitor.store import reports
+from monitor.store import tasks
 from monitor.store.session import writing
 
 STRETCH = {"from": "2026-03-01T00:00:00Z", "to": "2026-03-08T00:00:00+01:00"}
@@ -23,12 +23,12 @@ def model(client: TestClient, admin: Headers) -> str:
 def finish(engine: Engine, page: bytes | None) -> None:
     """What the background job does, without Evidently."""
     with writing(engine) as connection:
-        claim = reports.claim_report(connection, "test", clock.now(), clock.MINUTE)
+        claim = tasks.claim(connection, "report", "test", clock.now(), clock.MINUTE)
         assert claim is not None
         if page is None:
-            reports.fail_report(connection, claim, 'pip install "keepwatch[reports]"', clock.now())
+            tasks.finish(connection, claim, clock.now(), error='pip install "keepwatch[reports]"')
         else:
-            reports.finish_report(connection, claim, page, 7, clock.now())
+            tasks.finish(connection, claim, clock.now(), result='{"rows": 7}', document=page)
 
 
 def test_a_report_is_asked_for_followed_and_read(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
-from monitor import clock, jobs
+from monitor import clock, jobs, reports
 from monitor import settings as settings_module
 from monitor.archive import erase as module
 from monitor.archive import frames
@@ -18,7 +18,7 @@ from monitor.archive.places import place_of
 from monitor.cli import run_command
 from monitor.jobs import sweep
 from monitor.settings import Settings
-from monitor.store import blocks, catalog, reports
+from monitor.store import blocks, catalog
 from monitor.store import tables as t
 from monitor.store.session import database_file, reading, writing
 from tests.archive.conftest import label, profiled, send
@@ -195,14 +195,14 @@ def test_reports_over_their_rows_and_rows_of_references_go_too(
     now = clock.now()
     with writing(engine) as connection:
         made = [
-            reports.create_report(connection, 1, 1, low, low + clock.DAY, now)
+            reports.ask(connection, catalog.get_model_by_id(connection, 1), low, low + clock.DAY, now)
             for low in (now - clock.HOUR, now - 5 * clock.DAY)
         ]
-        connection.execute(sa.update(t.report).values(state="done", html=b"x", finished_at=now))
+        connection.execute(sa.update(t.task).values(state="done", document=b"x", finished_at=now))
     done = erase(engine, 1, "m", GONE, None, now)
     assert (done.reports, done.reference_rows) == (1, 1)
     with reading(engine) as connection:
-        assert [one.id for one in reports.list_reports(connection, 1, 10)] == [made[1].id]
+        assert [one.id for one in reports.listed(connection, 1, 10)] == [made[1].id]
         payloads = connection.scalars(sa.select(t.reference_rows.c.payload)).all()
         ids = [one for payload in payloads for one in blocks.decode(payload)["id"].to_pylist()]
         assert "subject-2" not in ids and "subject-3" in ids

@@ -131,7 +131,7 @@ def test_a_report_shows_itself_in_a_frame_when_it_is_done(desk: Watched, running
     html = b"<h1 id=here>Report</h1><script>try { parent.document } catch { here.id = 'ok' }</script>"
     with writing(running_app.engine) as connection:
         connection.execute(
-            sa.update(t.report).values(state="done", progress="done", html=zlib.compress(html), finished_at=1)
+            sa.update(t.task).values(state="done", stage="done", document=zlib.compress(html), finished_at=1)
         )
     frame = page.wait_for_selector("iframe.report")
     assert frame is not None

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
 from dashboards.links import Links
-from monitor import backtests, clock
+from monitor import tasks
 from monitor.alerts import transition
 from monitor.evaluate.monitors import verdict_of
 from monitor.stats.rule import Condition, Memory, Reading, Rule, advance
@@ -80,7 +80,7 @@ def test_a_budget_is_played_in_the_background_and_saved(
     asked = pages.post(LINKS.backtests(seeded.drifting), data={"false_alarms": "2", "per": "60d"})
     assert asked.status_code == 303
     assert "loads itself again" in pages.get(asked.headers["location"]).text
-    assert backtests.run_pending(seeded_engine, clock.now()) == 1
+    assert tasks.run_pending(seeded_engine, "backtest") == 1
     page = pages.get(asked.headers["location"]).text
     assert "2 false alarms in 60d" in page and "It would have paged" in page and "Inputs changed" in page
     saved = pages.post(LINKS.budget(seeded.drifting), data={"false_alarms": "2", "per": "60d"})

@@ -230,7 +230,7 @@ def test_a_finished_report_stands_in_a_frame_that_can_do_nothing_else(
     fields = {"from": "2026-03-02T00:00:00Z", "to": "2026-03-05T00:00:00Z"}
     address = pages.post(LINKS.reports(seeded.drifting), data=fields).headers["location"]
     with writing(seeded_engine) as connection:
-        connection.execute(sa.update(t.report).values(state="done", finished_at=1))
+        connection.execute(sa.update(t.task).values(state="done", finished_at=1))
     html = pages.get(address).text
     frame = next(attributes for tag, attributes in Elements(html).tags if tag == "iframe")
     assert frame["sandbox"] == "allow-scripts"

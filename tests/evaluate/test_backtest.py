@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from monitor import backtests, jobs
+from monitor import backtests, jobs, tasks
 from monitor.backtests import Asked
 from monitor.clock import DAY, HOUR, MINUTE, render
 from monitor.errors import Invalid
@@ -16,7 +16,7 @@ from monitor.evaluate.references import put_reference
 from monitor.evaluate.rules import read_rule
 from monitor.settings import Settings
 from monitor.store import alerts, catalog, retention, routing
-from monitor.store import backtests as stored
+from monitor.store import tasks as stored
 from monitor.store.alerts import Alert
 from monitor.store.session import make_engine, reading, writing
 from tests.evaluate.small import START, Log, binary_rows
@@ -202,25 +202,13 @@ def test_a_budget_is_played_by_the_models_own_detectors(make_log: Callable[..., 
 def test_waiting_back_tests_are_played_by_the_worker(log: Log) -> None:
     with writing(log.engine) as connection:
         asked = Asked(read_rule(connection, log.model, WRONG), None, START, START + HOURS * HOUR)
-        made = stored.create(connection, 1, log.model_id, asked.dump(), START)
-        broken = stored.create(connection, 1, log.model_id, "{}", START + 1)
-    assert backtests.run_pending(log.engine, START) == 2 and backtests.run_pending(log.engine, START) == 0
+        made = stored.ask(connection, 1, log.model_id, "backtest", asked.dump(), START)
+        broken = stored.ask(connection, 1, log.model_id, "backtest", "{}", START + 1)
+    assert tasks.run_pending(log.engine, "backtest") == 2 and tasks.run_pending(log.engine, "backtest") == 0
     with reading(log.engine) as connection:
-        done, failed = (stored.get(connection, log.model_id, one.id) for one in (made, broken))
+        done, failed = (stored.get(connection, log.model_id, "backtest", one.id) for one in (made, broken))
     assert done.state == "done" and done.result is not None and "3 times" in done.result
     assert failed.state == "failed" and failed.error is not None and "log" in failed.error
-
-
-def test_a_worker_that_stops_leaves_a_back_test_to_the_next(log: Log) -> None:
-    with writing(log.engine) as connection:
-        asked = Asked(read_rule(connection, log.model, WRONG), None, START, START + HOUR)
-        stored.create(connection, 1, log.model_id, asked.dump(), START)
-        first = stored.claim(connection, "a", START, 0)
-        assert first is not None
-        second = stored.claim(connection, "b", START, HOUR)
-        assert second is not None and stored.claim(connection, "c", START, HOUR) is None
-        assert not stored.finish(connection, *first[:1], "a", first[1], START, result="{}")
-        assert stored.finish(connection, *second[:1], "b", second[1], START, result="{}")
 
 
 @pytest.mark.parametrize(

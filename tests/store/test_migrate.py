@@ -1,16 +1,18 @@
 """The migrations make the schema that the tables declare."""
 
+import zlib
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.engine import Engine
 
 from monitor.errors import SetupError
 from monitor.settings import Settings
-from monitor.store import migrate
-from monitor.store.session import make_engine
+from monitor.store import migrate, tasks
+from monitor.store.session import make_engine, writing
 from monitor.store.tables import metadata
 
 
@@ -37,6 +39,7 @@ def test_partial_indexes_are_partial(sqlite_engine: Engine) -> None:
         "ix_delivery_due": "state = 'pending'",
         "ix_delivery_waiting": "state = 'pending'",
         "ix_notification_due": "due_at IS NOT NULL",
+        "ix_task_waiting": "finished_at IS NULL",
     }
 
 
@@ -77,4 +80,32 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatc
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
     assert migrate.upgrade(engine) is True
+    engine.dispose()
+
+
+def test_reports_and_back_tests_of_before_are_tasks_after(tmp_path: Path) -> None:
+    engine = make_engine(Settings(database_url=f"sqlite:///{tmp_path}/old.db"), create=True)
+    with writing(engine) as connection:
+        command.upgrade(migrate.config(connection), "0007")
+        page = zlib.compress(b"<html>")
+        connection.exec_driver_sql(
+            "INSERT INTO report (id, project_id, model_id, from_at, to_at, state, progress, rows, html, created_at,"
+            " finished_at) VALUES ('r', 1, 3, 10, 20, 'done', 'done', 7, ?, 1, 2)",
+            (page,),
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO backtest (id, project_id, model_id, request, state, progress, attempts, created_at)"
+            " VALUES ('b', 1, 3, '{}', 'running', 0.5, 1, 1)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO lease (job, subject, project_id, owner, token, lease_until)"
+            " VALUES ('backtest', 'b', 1, 'x', 1, 9)"
+        )
+    assert migrate.upgrade(engine) is True
+    with writing(engine) as connection:
+        report, waiting = (tasks.get(connection, 3, kind, of) for kind, of in (("report", "r"), ("backtest", "b")))
+        assert (report.asked, report.answer, report.progress) == ({"from": 10, "to": 20}, {"rows": 7}, 1.0)
+        assert tasks.document(connection, 3, "r") == b"<html>"
+        assert waiting.finished_at is None and tasks.claim(connection, "backtest", "y", 1, 1) is not None
+        command.downgrade(migrate.config(connection), "0007")
     engine.dispose()
