@@ -10,8 +10,8 @@ from monitor.stats.detector import Named
 from monitor.stats.evidence import Floats
 from monitor.stats.families import Signal
 from monitor.stats.layout import Key
+from monitor.stats.plan import Plan, correlations_of
 from monitor.stats.profile import Profile
-from monitor.stats.signals import Plan, correlations_of
 from monitor.stats.verdict import Cause
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

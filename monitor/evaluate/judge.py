@@ -12,8 +12,9 @@ from monitor.evaluate.causes import cause_of, is_large
 from monitor.stats import detector
 from monitor.stats.binning import Binning
 from monitor.stats.detector import Memory, Step
+from monitor.stats.plan import Plan
 from monitor.stats.profile import Profile
-from monitor.stats.signals import Plan, plans
+from monitor.stats.signals import plans
 from monitor.stats.verdict import Cause, Family, Verdict
 
 Kind = Literal["inputs", "performance"]

@@ -126,7 +126,7 @@ class Stream:
         known = pc.if_else(pc.greater_equal(table.column("actual"), 0), table.column("actual"), None)
         path = folder / f"{self.name}.parquet"
         pq.write_table(predictions_of(table).append_column("actual", known), path)
-        sent = reference_from_file(path, "parquet", self.model, clock.now())
+        sent, _ = reference_from_file(path, "parquet", self.model, clock.now())
         assert not sent.rejected, sent.rejected[:3]
         put_reference(self.engine, self.model, sent.batch, None, None, None, clock.now())
 

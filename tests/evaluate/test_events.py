@@ -12,7 +12,7 @@ from monitor.evaluate import events, run
 from monitor.evaluate.events import Added, Asked
 from monitor.evaluate.loaded import reference_for
 from monitor.evaluate.references import put_reference
-from monitor.stats.signals import _filled
+from monitor.stats.cut import filled
 from monitor.store import evaluations, profiles
 from monitor.store.session import reading, writing
 from tests.evaluate.small import START, Log, binary_rows
@@ -105,9 +105,9 @@ def test_a_gap_in_the_reference_is_no_window_without_rows() -> None:
     starts = [START + hour * HOUR for hour in range(20) if not 5 <= hour < 8]
     counts = np.full((17, 1), 60)
     cut = SimpleNamespace(counts=counts, starts=starts, clock=Clock(3600, "UTC"), without=())
-    plain = _filled(cut)  # type: ignore[arg-type]
+    plain = filled(cut)  # type: ignore[arg-type]
     cut.without = [(START + 5 * HOUR, START + 8 * HOUR)]
-    without = _filled(cut)  # type: ignore[arg-type]
+    without = filled(cut)  # type: ignore[arg-type]
     assert sorted(plain[0])[:3] == [0, 0, 0] and len(plain[0]) == 20
     assert set(without[0]) == {60} and without[1] == starts
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from monitor.stats.binning import Binning
+from monitor.stats.plan import adjust
 from monitor.stats.profile import merge, profile_inputs, profile_outcomes
 from monitor.stats.rows import Codes, Numbers, Rows
-from monitor.stats.signals import WEIGHTS, adjust, plans
+from monitor.stats.signals import WEIGHTS, plans
 
 YES = ("no", "yes")
 
