@@ -3,7 +3,6 @@ is gone or took nothing over a whole schedule, and then the project is told by a
 
 from collections.abc import Sequence
 
-import orjson
 from sqlalchemy.engine import Connection
 
 from monitor import clock, log
@@ -15,6 +14,7 @@ from monitor.store.channels import Channel
 
 DEAD_AFTER = 72 * clock.HOUR  # of failures alone, when a delivery is given up: a little less than the schedule takes
 TOLD = 3  # channels that are told
+NOTICE = "channel.disabled"
 BUSY = (429, 502, 503, 504)  # with these a Retry-After speaks for the receiver, not for the one message
 
 _log = log.get(__name__)
@@ -44,16 +44,23 @@ def note(connection: Connection, channel: Channel, at: int, error: SendError | N
 
 
 def _tell(connection: Connection, channel: Channel, at: int, reason: str, url: str) -> None:
+    """Tell other channels, also what this one should have told of others and never took."""
     others = _others(connection, channel)
     if not others:
         _log.error("nobody_told_of_dead_channel", channel=channel.id)
-    body = payload.channel_body(channel, at, reason, url)
-    for other in others[:TOLD]:
-        outbox.add(connection, other, orjson.loads(body)["type"], None, body, at)
+    bodies = [payload.channel_body(channel, at, reason, url), *outbox.told_nobody(connection, channel, NOTICE)]
+    for body in bodies:
+        for other in others[:TOLD]:
+            outbox.add(connection, other, NOTICE, None, body, at)
 
 
 def _others(connection: Connection, channel: Channel) -> Sequence[Channel]:
-    """The channels that can be told: those that work, and first those that take every alert."""
-    listening = channels.enabled_channels(connection, channel.project_id)
-    working = [one for one in listening if one.id != channel.id and one.failing_since is None]
-    return sorted(working, key=lambda one: len(one.match))
+    """The channels that can be told, the best first: those that hear of every alert, then who took a message lately.
+
+    One that has never taken a message, or fails at present, is told only where there is no better one.
+    """
+    taken = outbox.last_taken(connection, channel.project_id)
+    others = [one for one in channels.enabled_channels(connection, channel.project_id) if one.id != channel.id]
+    working = [one for one in others if one.failing_since is None]
+    best = [one for one in working if one.id in taken] or working or others
+    return sorted(best, key=lambda one: (len(one.match), -taken.get(one.id, 0)))

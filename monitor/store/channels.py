@@ -136,7 +136,10 @@ def enabled_channels(connection: Connection, project_id: int) -> Sequence[Channe
 
 
 def disable_channel(connection: Connection, channel_id: str, at: int, reason: str) -> bool:
-    """Switch a channel off; what waits for it is dead, and so stays in plain sight. False: it was off, or is gone."""
+    """Switch a channel off; what waits for it is dead, and so stays in plain sight. False: it was off, or is gone.
+
+    An attempt that is under way keeps its lease, so that its end can still be recorded.
+    """
     changed = connection.execute(
         sa.update(t.channel)
         .where(t.channel.c.id == channel_id, t.channel.c.disabled_at.is_(None))
@@ -145,7 +148,7 @@ def disable_channel(connection: Connection, channel_id: str, at: int, reason: st
     connection.execute(
         sa.update(t.delivery)
         .where(t.delivery.c.channel_id == channel_id, t.delivery.c.state == "pending")
-        .values(state="dead", lease_owner=None, lease_until=None)
+        .values(state="dead")
     )
     return changed.rowcount == 1
 

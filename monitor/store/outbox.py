@@ -118,12 +118,16 @@ def claim(
 def finish(connection: Connection, claimed: Delivery, attempt: Attempt, *, next_attempt_at: int | None) -> bool:
     """Record how an attempt ended: delivered, or due again at `next_attempt_at`, or (None) dead.
 
-    A failure counts only while the lease is ours; a success counts always, since the receiver has it. Returns False
+    A failure counts only while the lease is ours; a success counts always, since the receiver has it. What was given up
+    while this attempt was under way (its channel was switched off) stays so, unless it was the success. Returns False
     when the record came too late or the delivery is gone.
     """
     done = attempt.error is None
-    state = "delivered" if done else "dead" if next_attempt_at is None else "pending"
-    ours = _d.state != "delivered" if done else sa.and_(_d.state == "pending", _d.lease_owner == claimed.lease_owner)
+    ours = _d.state != "delivered"
+    state: Any = "delivered"
+    if not done:
+        ours = sa.and_(ours, _d.lease_owner == claimed.lease_owner)
+        state = "dead" if next_attempt_at is None else _d.state  # pending still, or dead by now
     changed = connection.execute(
         sa.update(t.delivery)
         .where(_d.id == claimed.id, ours)
@@ -207,9 +211,29 @@ def replay_dead(connection: Connection, channel: Channel, now: int) -> int:
     """Replay everything of a channel that was given up; returns how many deliveries that are."""
     return connection.execute(
         sa.update(t.delivery)
-        .where(_d.channel_id == channel.id, _d.state == "dead")
+        .where(_d.channel_id == channel.id, _d.state == "dead", _unclaimed(now))
         .values(state="pending", attempts=0, next_attempt_at=now, lease_owner=None, lease_until=None)
     ).rowcount
+
+
+def last_taken(connection: Connection, project_id: int) -> dict[str, int]:
+    """When each channel of a project took its last message, of those that ever took one."""
+    query = sa.select(_d.channel_id, sa.func.max(_d.delivered_at)).where(_d.project_id == project_id)
+    return {row[0]: row[1] for row in connection.execute(query.where(_d.state == "delivered").group_by(_d.channel_id))}
+
+
+def told_nobody(connection: Connection, channel: Channel, type_: str) -> list[str]:
+    """The bodies of that type that were given up at a channel and that no other channel took or is going to get."""
+    mine = sa.select(_d.body).where(_d.channel_id == channel.id, _d.type == type_, _d.state == "dead")
+    other = t.delivery.alias("other").c
+    told = sa.exists().where(
+        other.project_id == channel.project_id,
+        other.type == type_,
+        other.channel_id != channel.id,
+        other.body == _d.body,
+        other.state != "dead",
+    )
+    return list(dict.fromkeys(connection.scalars(mine.where(sa.not_(told)).order_by(_d.created_at, _d.id))))
 
 
 def list_deliveries(

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from monitor import clock
-from monitor.alerts import deliver
+from monitor.alerts import deliver, outages
 from monitor.alerts.deliver import IN_ALL, LEASE, PER_CHANNEL, deliver_due, finish_under_way
 from monitor.alerts.retry import ATTEMPTS
 from monitor.alerts.senders import Means, Receipt, SendError
@@ -161,6 +161,99 @@ def test_a_channel_that_takes_nothing_over_a_schedule_is_switched_off_and_three_
     with writing(engine) as connection:
         channels.enable_channel(connection, bad.id)
     assert _channel(engine, bad).failing_since is None and now > off.disabled_at
+
+
+def test_what_is_under_way_when_its_channel_is_switched_off_is_recorded_all_the_same(
+    engine: Engine, settings: Settings
+) -> None:
+    """Three at once: one hears that the channel is gone; then one fails, and one arrives."""
+    off = threading.Event()
+    channel = _make(engine, "https://bad.example/", "c")
+    gone, failed, arrived = (_add(engine, channel) for _ in range(3))
+
+    def send(channel: Channel, delivery: Delivery, now: int, means: Means) -> Receipt:
+        if delivery.id == gone:
+            raise SendError("answered 410", permanent=True, status=410)
+        assert off.wait(LONG)
+        if delivery.id == failed:
+            raise SendError("answered 500", status=500)
+        return Receipt(200, "")
+
+    def watch() -> None:
+        while _channel(engine, channel).disabled_at is None:
+            time.sleep(0.005)
+        off.set()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    deliver_due(engine, settings, NOW, send=send, patience=LONG)
+    watching.join()
+    with reading(engine) as connection:
+        attempts = outbox.attempts_of(connection, [gone, failed, arrived])
+    assert {id_: [one.status_code for one in made] for id_, made in attempts.items()} == {
+        gone: [410],
+        failed: [500],
+        arrived: [200],
+    }
+    assert [_delivery(engine, channel, one).state for one in (gone, failed, arrived)] == ["dead", "dead", "delivered"]
+
+
+def test_a_replay_of_all_leaves_what_is_under_way_to_its_attempt(engine: Engine) -> None:
+    channel = _make(engine, "https://bad.example/", "c")
+    id_ = _add(engine, channel)
+    with writing(engine) as connection:
+        assert outbox.claim(connection, NOW, LEASE, None, per_channel=PER_CHANNEL, in_all=IN_ALL)
+        channels.disable_channel(connection, channel.id, NOW, "gone")
+        channels.enable_channel(connection, channel.id)
+        assert outbox.replay_dead(connection, channel, NOW) == 0
+        assert outbox.replay_dead(connection, channel, NOW + LEASE) == 1
+    assert _delivery(engine, channel, id_).state == "pending"
+
+
+def test_what_a_dead_channel_should_have_told_is_told_by_another(engine: Engine) -> None:
+    first, second, third = (_make(engine, "https://bad.example/", name) for name in ("first", "second", "third"))
+
+    def told(channel: Channel) -> list[str]:
+        with reading(engine) as connection:
+            found = outbox.list_deliveries(connection, channel, limit=9)[0]
+        return sorted(json.loads(one.body)["data"]["text"].split()[2] for one in found)
+
+    gone = SendError("answered 410", permanent=True)
+    with writing(engine) as connection:
+        channels.disable_channel(connection, third.id, NOW, "off by chance")
+        outages.note(connection, first, NOW, gone, dead=True, url="")
+        assert told(second) == [] and told(third) == []  # not committed yet
+    assert told(second) == ["first"]
+    with writing(engine) as connection:
+        channels.enable_channel(connection, third.id)
+        outages.note(connection, second, NOW, gone, dead=True, url="")
+    assert told(third) == ["first", "second"]
+
+
+def test_who_works_and_has_shown_it_is_told_and_others_only_where_there_is_nobody_better(sqlite_engine: Engine) -> None:
+    narrow = [{"name": "model", "value": "churn", "isRegex": False, "isEqual": True}]
+    bad = _make(sqlite_engine, "https://bad.example/", "bad")
+    made = {
+        name: _make(sqlite_engine, "https://x.example/", name, match=tuple(narrow) if name == "narrow" else ())
+        for name in ("failing", "never tried", "narrow", "long ago", "lately")
+    }
+    for name, at in {"failing": 9, "narrow": 8, "long ago": 1, "lately": 7}.items():
+        id_ = _add(sqlite_engine, made[name], NOW + at)
+        with writing(sqlite_engine) as connection:
+            taken = outbox.Attempt(NOW + at, 200, None, "", 0)
+            outbox.finish(connection, outbox.get_delivery(connection, made[name], id_), taken, next_attempt_at=None)
+
+    def told(*off: str) -> list[str]:
+        with writing(sqlite_engine) as connection:
+            for name in off:
+                channels.disable_channel(connection, made[name].id, NOW, "off")
+            return [one.name for one in outages._others(connection, bad)]
+
+    with writing(sqlite_engine) as connection:
+        channels.note_failure(connection, made["failing"].id, NOW + 10, None)
+    assert told() == ["lately", "long ago", "narrow"]
+    assert told("narrow", "lately", "long ago") == ["never tried"]
+    assert told("never tried") == ["failing"]
 
 
 def test_a_channel_that_takes_other_messages_stays_on(sqlite_engine: Engine, sqlite_settings: Settings) -> None:
