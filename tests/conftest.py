@@ -1,6 +1,8 @@
 """Fixtures that every room may use: real databases, migrated once, empty for each test."""
 
+import os
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,16 @@ from monitor.settings import Settings
 from monitor.store.session import make_engine
 from monitor.store.tables import metadata
 from tests.keys import SECRET_KEY
+
+MEMORY = Path("/dev/shm")
+ROOM = 4 * 2**30  # bytes; containers often have 64 MB there
+
+# Databases of tests lie in memory where there is room: every commit is synced as in production, and costs nothing.
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+# Tests start a hundred processes: each would compile the whole product again where bytecode is not kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session")

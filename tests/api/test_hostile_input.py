@@ -184,11 +184,13 @@ def test_every_route_answers_hostile_bodies_with_4xx(client: TestClient, engine:
     client.put("/v1/models/young", json={"task": "multiclass", "clock": "events"})
     channel = client.post("/v1/channels", json={"kind": "webhook", "name": "n", "url": "http://127.0.0.1:1/"}).json()
     pick = random.Random(8)
+    # Most of these are refused before a database is asked: on the second database a part of them, in turn.
+    bodies = itertools.cycle([BODIES] if settings.embedded else [BODIES[n::6] for n in range(6)])
     number = 0
     for route in leaves(client.app.routes):  # type: ignore[attr-defined]
         for method in sorted((route.methods or set()) - {"HEAD", "GET", "DELETE"}):
             path = re.sub(r"{(?!model)\w+}", "zz", route.path.replace("{id}", channel["id"]))
-            for body in BODIES:
+            for body in next(bodies):
                 kind = "application/x-www-form-urlencoded" if body.startswith(b"token") else "application/json"
                 send(client, method, path.replace("{model}", "m"), body, content=body, headers={"content-type": kind})
             shown = fields_of(route)
