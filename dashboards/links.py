@@ -19,8 +19,8 @@ class Links:
 
     root: str = ""
 
-    def home(self, cursor: str | None = None, search: str | None = None) -> str:
-        return f"{self.root}/" + _query(q=search, after=cursor)
+    def home(self, search: str | None = None, sort: str | None = None, page: int = 1) -> str:
+        return f"{self.root}/" + _query(q=search or None, sort=sort, page=str(page) if page > 1 else None)
 
     def static(self, path: str) -> str:
         return f"{self.root}/static/{path}"

@@ -52,11 +52,17 @@ REFRESH = 60  # seconds
 
 
 @router.get("/")
-def home(visit: Page, after: Short = None, q: Search = "") -> Response:
+def home(
+    visit: Page,
+    q: Search = "",
+    sort: Short = None,
+    number: Annotated[int, Query(alias="page", ge=1, le=10**6)] = 1,
+) -> Response:
     with reading(visit.ctx.engine) as connection:
-        found = models_page.load(connection, visit.project_id, clock.now(), after, q)
+        order = models_page.read_order(sort)
+        found = models_page.load(connection, visit.project_id, clock.now(), order, number, q)
         frame = visit.frame(connection, "models", REFRESH)
-    return page("models.html", frame, page=found, base_url=visit.base_url)
+    return page("models.html", frame, page=found, columns=models_page.COLUMNS, base_url=visit.base_url)
 
 
 @router.get("/models/{model}")

@@ -1,4 +1,4 @@
-"""A row of small bars as inline SVG, drawn on the server: it needs no script and works in every mail and print."""
+"""Small charts of a line's height as inline SVG, drawn on the server: they need no script and print well."""
 
 from collections.abc import Sequence
 
@@ -27,3 +27,29 @@ def sparkline(values: Sequence[float | None], sentence: str) -> Markup:
     return Markup(
         '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}" preserveAspectRatio="none">{}</svg>'
     ).format(WIDTH, HEIGHT, sentence, Markup("".join(parts)))  # noqa: S704 - numbers only
+
+
+def spark_line(values: Sequence[float | None], sentence: str) -> Markup:
+    """A line through the values, oldest first, with a gap where there is none and a dot at the last one.
+
+    Args:
+        values: measured numbers per window, at most about 60; the scale goes from the lowest to the highest.
+        sentence: what a screen reader says.
+    """
+    known = [value for value in values if value is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    step, room = WIDTH / max(len(values), 1), HEIGHT - 6
+    scale = room / (high - low) if high > low else 0.0
+    pieces: list[list[str]] = [[]]
+    last = ""
+    for index, value in enumerate(values):
+        if value is None:
+            pieces.append([])
+            continue
+        x, y = (index + 0.5) * step, HEIGHT - 3 - ((value - low) * scale if scale else room / 2)
+        pieces[-1].append(f"{x:.1f} {y:.1f}")
+        last = f'<path class="dot" d="M{x:.1f} {y:.1f}h0"/>'
+    path = "".join(f"M{'L'.join(piece)}{'h0' if len(piece) == 1 else ''}" for piece in pieces if piece)
+    return Markup(
+        '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}" preserveAspectRatio="none">{}</svg>'
+    ).format(WIDTH, HEIGHT, sentence, Markup(f'<path d="{path}"/>{last}' if path else ""))  # noqa: S704 - numbers only

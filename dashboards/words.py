@@ -33,6 +33,8 @@ METRICS = {
     "label_delay_p50": "Label delay, median",
 }
 
+SHORT = {"mae": "MAE", "rmse": "RMSE", "roc_auc": "ROC AUC"}  # where there is little room
+
 UNITS = {
     **dict.fromkeys(("latency_p50", "latency_p95", "latency_p99"), "ms"),
     **dict.fromkeys(

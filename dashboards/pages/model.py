@@ -73,7 +73,7 @@ def load(
     over = performance.whole(shelf, ["latency_p95", chosen, calibration], stretch)
     late = performance.headline("latency_p95", over.get("latency_p95"))
     budget = model.config.latency_budget_ms
-    last = overview.last_row_at(connection, model.id)
+    last = overview.newest(connection, model.project_id, model.id)[model.id].row_at
     rows = any(point.value for point in found["volume"])
     shown = [
         service.traffic(found["volume"], zone, stretch.step_us),

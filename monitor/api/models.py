@@ -1,5 +1,6 @@
 """Models: making them, changing their settings, pausing and removing them, and how they are."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -8,8 +9,8 @@ from sqlalchemy.engine import Connection
 from monitor import clock
 from monitor.api.deps import Ctx, Cursor, JsonObject, Limit, OptionalJsonObject
 from monitor.errors import Invalid
-from monitor.evaluate.health import health
-from monitor.store import catalog
+from monitor.evaluate.health import Health, health, healths
+from monitor.store import catalog, overview
 from monitor.store.model_config import CLOCKS, KINDS, TASKS
 from monitor.store.session import reading, writing
 
@@ -59,7 +60,20 @@ def _body(schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
 def show(connection: Connection, model: catalog.Model, wall: int) -> dict[str, Any]:
     """A model as the API shows it: its settings, its clock, its health and the reasons for it."""
     now = catalog.model_now(connection, model, wall)
-    state = health(connection, model, now)
+    return _shown(model, now, health(connection, model, now))
+
+
+def _shown_all(
+    connection: Connection, project_id: int, models: Sequence[catalog.Model], wall: int
+) -> list[dict[str, Any]]:
+    """Models of a project, in as many queries as for one."""
+    newest = overview.newest(connection, project_id)
+    now = {model.id: catalog.now_of(model, newest[model.id].known_at, wall) for model in models}
+    states = healths(connection, project_id, models, newest, now)
+    return [_shown(model, now[model.id], states[model.id]) for model in models]
+
+
+def _shown(model: catalog.Model, now: int, state: Health) -> dict[str, Any]:
     features = None if model.features is None else {name: {"kind": kind} for name, kind in model.features.items()}
     return {
         "name": model.name,
@@ -78,8 +92,9 @@ def list_models(ctx: Ctx, limit: Limit = 100, cursor: Cursor = None) -> dict[str
     """The models of the key's project, by name."""
     wall = clock.now()
     with reading(ctx.engine) as connection:
-        models, following = catalog.list_models(connection, ctx.principal.project_id, limit, cursor)
-        return {"items": [show(connection, model, wall) for model in models], "next_cursor": following}
+        project = ctx.principal.project_id
+        models, following = catalog.list_models(connection, project, limit, cursor)
+        return {"items": _shown_all(connection, project, models, wall), "next_cursor": following}
 
 
 @router.get("/v1/models/{model}")

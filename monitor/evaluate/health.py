@@ -1,5 +1,6 @@
 """A model's health in a word, and why."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -7,12 +8,12 @@ from sqlalchemy.engine import Connection
 
 from monitor import clock
 from monitor.clock import DAY, HOUR, MINUTE, SECOND
-from monitor.store import blocks, references
+from monitor.store import overview, references
 from monitor.store.catalog import Model
-from monitor.store.tables import alert, block, measurement
+from monitor.store.overview import Newest
+from monitor.store.tables import alert
 
 SILENT_WINDOWS = 3
-_NEWEST_BLOCKS = 50
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,35 @@ def health(connection: Connection, model: Model, now: int) -> Health:
     An open critical alert makes it critical, any other open alert a warning. Without rows for three windows it has no
     data. Before it has a reference that somebody chose, it is learning.
     """
-    alerts = _open_alerts(connection, model)
-    newest = _newest_row(connection, model)
-    reasons = [text for _, text in alerts]
-    silent = _silence(model, newest, now)
-    if silent is not None:
-        reasons.append(silent)
-    learning = _learning(connection, model, newest)
-    if learning is not None:
-        reasons.append(learning)
-    failed = _failed(connection, model)
-    if failed is not None:
-        reasons.append(failed)
+    newest = overview.newest(connection, model.project_id, model.id)
+    alerts = _open_alerts(connection, model.project_id, model.id)
+    learned = references.learned_from(connection, model.project_id, model.id)
+    return _health(model, alerts.get(model.id, []), newest.get(model.id, Newest()), learned.get(model.id), now)
+
+
+def healths(
+    connection: Connection,
+    project_id: int,
+    models: Sequence[Model],
+    newest: Mapping[int, Newest],
+    now: Mapping[int, int],
+) -> dict[int, Health]:
+    """The state of each of a project's models at its `now`, in two queries. `newest`: what came last to them."""
+    alerts = _open_alerts(connection, project_id)
+    learned = references.learned_from(connection, project_id)
+    return {
+        model.id: _health(model, alerts.get(model.id, []), newest[model.id], learned.get(model.id), now[model.id])
+        for model in models
+    }
+
+
+def _health(
+    model: Model, alerts: list[tuple[str, str]], last: Newest, learned: tuple[bool, int] | None, now: int
+) -> Health:
+    silent = _silence(model, last.row_at, now)
+    learning = _learning(model, last, learned)
+    failed = _failed(last)
+    reasons = [*(text for _, text in alerts), *(one for one in (silent, learning, failed) if one is not None)]
     if model.paused_at is not None:
         reasons.append(f"Paused since {_second(model.paused_at)}: windows are measured but not judged.")
     return Health(_state(alerts, silent, learning, failed), reasons)
@@ -58,28 +76,20 @@ def _state(alerts: list[tuple[str, str]], silent: str | None, learning: str | No
     return "learning" if learning is not None else "healthy"
 
 
-def _open_alerts(connection: Connection, model: Model) -> list[tuple[str, str]]:
-    """(severity, text) of alerts that are not resolved, critical ones first, then the newest."""
+def _open_alerts(
+    connection: Connection, project_id: int, model_id: int | None = None
+) -> dict[int, list[tuple[str, str]]]:
+    """(severity, text) of alerts that are not resolved, by model, critical ones first, then the newest."""
     query = (
-        sa.select(alert.c.severity, alert.c.text)
-        .where(alert.c.model_id == model.id, alert.c.state != "resolved")
+        sa.select(alert.c.model_id, alert.c.severity, alert.c.text)
+        .where(overview.of_models(alert, project_id, model_id), alert.c.state != "resolved")
         .order_by(alert.c.opened_at.desc())
     )
-    found = [(row.severity, row.text) for row in connection.execute(query)]
-    return sorted(found, key=lambda one: ("critical", "warning", "info").index(one[0]))
-
-
-def _newest_row(connection: Connection, model: Model) -> int | None:
-    """The latest timestamp among the newest blocks; rows arrive roughly in the order of their times."""
-    newest = (
-        sa.select(block.c.max_timestamp)
-        .where(block.c.model_id == model.id)
-        .order_by(block.c.first_row.desc())
-        .limit(_NEWEST_BLOCKS)
-        .subquery()
-    )
-    found = connection.scalar(sa.select(sa.func.max(newest.c.max_timestamp)))
-    return None if found is None else int(found)
+    found: dict[int, list[tuple[str, str]]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.model_id, []).append((row.severity, row.text))
+    order = ("critical", "warning", "info").index
+    return {model: sorted(alerts, key=lambda one: order(one[0])) for model, alerts in found.items()}
 
 
 def _silence(model: Model, newest: int | None, now: int) -> str | None:
@@ -91,29 +101,18 @@ def _silence(model: Model, newest: int | None, now: int) -> str | None:
     return f"No predictions for {_span(quiet)}: the last was made at {_second(newest)}."
 
 
-def _learning(connection: Connection, model: Model, newest: int | None) -> str | None:
-    if newest is None:
+def _learning(model: Model, last: Newest, learned: tuple[bool, int] | None) -> str | None:
+    if last.row_at is None or (learned is not None and learned[0]):
         return None
-    known = references.list_references(connection, model.id)
-    if any(not one.provisional for one in known):
-        return None
-    rows = blocks.log_end(connection, model.id).next_row
-    behind = f"the first {known[-1].rows:,} rows serve" if known else f"{rows:,} rows have arrived"
+    behind = f"{last.rows:,} rows have arrived" if learned is None else f"the first {learned[1]:,} rows serve"
     return f"No reference yet ({behind}): `PUT /v1/models/{model.name}/reference` sets one."
 
 
-def _failed(connection: Connection, model: Model) -> str | None:
+def _failed(last: Newest) -> str | None:
     """Why the newest window could not be measured, if it could not."""
-    query = (
-        sa.select(measurement.c.start, measurement.c.error)
-        .where(measurement.c.model_id == model.id)
-        .order_by(measurement.c.start.desc(), measurement.c.revision.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).one_or_none()
-    if row is None or row.error is None:
+    if last.error is None or last.window is None:
         return None
-    return f"The window of {_second(row.start)} could not be measured: {row.error.rstrip('.')}."
+    return f"The window of {_second(last.window)} could not be measured: {last.error.rstrip('.')}."
 
 
 def _second(at: int) -> str:

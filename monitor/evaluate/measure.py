@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from monitor.evaluate import payload, windows
 from monitor.evaluate.cuts import Shelf
-from monitor.stats.measure import measure
+from monitor.stats.measure import FIRST, measure
 from monitor.stats.profile import Profile
 from monitor.store import evaluations, profiles
 from monitor.store.catalog import Model, get_model_by_id
@@ -80,7 +80,7 @@ def _measure_all(connection: Connection, model: Model, starts: Sequence[int], no
 def _measure(shelf: Shelf, start: int, end: int, now: int, done: dict[str, bool]) -> Measurement:
     try:
         profile = shelf.profile(start, end)
-        content = encode(shelf, profile)
+        content, performance = encode(shelf, profile)
     except Exception as error:  # one window's failure must not stop the others, and must be seen
         message = f"{type(error).__name__}: {error}"[:_MESSAGE]
         return Measurement(start, 0, end, now, ERROR, ERROR, 0, 0, message, b"")
@@ -96,6 +96,7 @@ def _measure(shelf: Shelf, start: int, end: int, now: int, done: dict[str, bool]
         labelled,
         None,
         content,
+        performance,
     )
 
 
@@ -105,13 +106,15 @@ def _state(rows: int, done: bool) -> str:
     return FINAL if done else PROVISIONAL
 
 
-def encode(shelf: Shelf, profile: Profile | None) -> bytes:
-    """The numbers of a profile against the reference of its binning, as a measurement's payload."""
+def encode(shelf: Shelf, profile: Profile | None) -> tuple[bytes, float | None]:
+    """The numbers of a profile against the reference of its binning, as a measurement's payload; and the first one of
+    performance."""
     if profile is None:
-        return b""
+        return b"", None
     reference = shelf.reference(profile.binning.number)
     measures = measure(profile, None if reference is None else reference.profile)
-    return payload.dump(profile.binning.number, measures)
+    first = measures.values.get(FIRST[shelf.model.task])
+    return payload.dump(profile.binning.number, measures), None if first is None else first.value
 
 
 def _restated(earlier: Measurement | None, row: Measurement, done: dict[str, bool]) -> Measurement | None:

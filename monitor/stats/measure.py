@@ -15,10 +15,11 @@ from monitor.stats.quality import feature_moments, latency_quantile
 from monitor.stats.rows import Floats
 from monitor.stats.values import Columns, Result, Value, to_value
 
-__all__ = ["METRICS", "Columns", "Measures", "Metric", "Value", "feature_moments", "latency_quantile",
+__all__ = ["FIRST", "METRICS", "Columns", "Measures", "Metric", "Value", "feature_moments", "latency_quantile",
            "measure", "measure_one"]  # fmt: skip
 
 Task = Literal["binary", "multiclass", "regression"]
+FIRST = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "mae"}  # what lists show of performance
 ALL: tuple[Task, ...] = ("binary", "multiclass", "regression")
 CLASSIFIERS: tuple[Task, ...] = ("binary", "multiclass")
 

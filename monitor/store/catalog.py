@@ -19,6 +19,7 @@ from monitor.store.model_config import ModelConfig, read_body
 __all__ = [
     "Model",
     "ModelConfig",
+    "all_models",
     "delete_model",
     "freeze_features",
     "get_model",
@@ -27,6 +28,7 @@ __all__ = [
     "model_ids",
     "model_ids_with_projects",
     "model_now",
+    "now_of",
     "put_model",
     "record_change",
     "set_paused",
@@ -90,6 +92,15 @@ def list_models(
     rows = connection.execute(query.order_by(t.model.c.name).limit(limit + 1)).all()
     models = [_model(row) for row in rows[:limit]]
     return models, models[-1].name if len(rows) > limit else None
+
+
+def all_models(connection: Connection, project_id: int, search: str = "") -> list[Model]:
+    """Every model of the project whose name holds `search`, by name; without their schemas, which may be large."""
+    columns = [column for column in t.model.c if column is not t.model.c.features]
+    query = sa.select(*columns, sa.null().label("features")).where(t.model.c.project_id == project_id)
+    if search:
+        query = query.where(t.model.c.name.icontains(search, autoescape=True))
+    return [_model(row) for row in connection.execute(query.order_by(t.model.c.name))]
 
 
 def model_ids(connection: Connection, project_id: int | None = None) -> list[int]:
@@ -243,8 +254,12 @@ def model_now(connection: Connection, model: Model, wall: int) -> int:
     if model.config.clock == "wall":
         return wall
     table = t.log_position
-    known = connection.scalar(sa.select(table.c.known_at).where(table.c.model_id == model.id))
-    return wall if known is None else int(known)
+    return now_of(model, connection.scalar(sa.select(table.c.known_at).where(table.c.model_id == model.id)), wall)
+
+
+def now_of(model: Model, known_at: int | None, wall: int) -> int:
+    """What `model_now` gives, from the latest `known_at` of the model's log."""
+    return wall if model.config.clock == "wall" or known_at is None else int(known_at)
 
 
 def _insert_new(connection: Connection, table: sa.Table, values: dict[str, Any]) -> Any:

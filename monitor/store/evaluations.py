@@ -19,7 +19,8 @@ ERROR = "error"
 
 
 class Measurement(NamedTuple):
-    """The numbers of one window, live rows of all versions. States: provisional, final, no_data, error."""
+    """The numbers of one window, live rows of all versions. States: provisional, final, no_data, error; `performance`:
+    the first metric of the task, beside the payload that holds all of them."""
 
     start: int
     revision: int
@@ -31,6 +32,7 @@ class Measurement(NamedTuple):
     labelled: int
     error: str | None
     payload: bytes
+    performance: float | None = None
 
 
 class Evaluated(NamedTuple):

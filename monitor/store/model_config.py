@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -75,8 +76,9 @@ class ModelConfig:
         return json.dumps(self.to_dict())
 
     @classmethod
+    @lru_cache(maxsize=4096)
     def from_json(cls, text: str) -> "ModelConfig":
-        """What `to_json` wrote; fields that a later version wrote are left out."""
+        """What `to_json` wrote; fields that a later version wrote are left out. Lists read the same ones again."""
         stored = json.loads(text)
         budget = stored.pop("alert_budget")
         segments = stored.pop("segments")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from monitor.store.overview import of_models
 from monitor.store.tables import reference, reference_rows
 
 
@@ -91,6 +92,22 @@ def reference_for(
     """
     chosen = choose(list_references(connection, model_id), version_id, binning)
     return None if chosen is None else load_reference(connection, chosen.id)
+
+
+def learned_from(connection: Connection, project_id: int, model_id: int | None = None) -> dict[int, tuple[bool, int]]:
+    """Of a model, or of all of the project, that has a reference: whether somebody chose one, and the rows of the
+    newest."""
+    columns = reference.c
+    query = (
+        sa.select(columns.model_id, columns.provisional, columns.rows)
+        .where(of_models(reference, project_id, model_id))
+        .order_by(columns.model_id, columns.number)
+    )
+    found: dict[int, tuple[bool, int]] = {}
+    for row in connection.execute(query):
+        chosen = found.get(row.model_id, (False, 0))[0] or not row.provisional
+        found[row.model_id] = (chosen, row.rows)
+    return found
 
 
 def choose_newest(connection: Connection, model_id: int) -> StoredReference | None:

@@ -330,6 +330,9 @@ measurement = _table(
     sa.Column("labelled", Int, nullable=False),
     sa.Column("error", Text),
     sa.Column("payload", Blob, nullable=False),
+    sa.Column("performance", Real),  # the task's first metric (stats/measure.FIRST), so that lists open no payload
+    # What lists show of windows, without the pages that hold payloads.
+    sa.Index("ix_measurement_shown", "model_id", "start", "revision", "rows", "labelled", "performance"),
 )
 
 # That a window gave its evidence: inserted in the transaction that writes detectors, alerts and deliveries.

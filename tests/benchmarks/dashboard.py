@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.dashboard [--rows N … --features F --repeat R]
 
-The same year is made with 10**5 and with 10**8 simulated rows; 100 features, a tag with 20 values as segments. Server
+The same year is made with 10**5 and with 10**8 simulated rows; 100 features, a tag with 20 values as segments; and
+beside it, in a project of their own, a thousand models for the list. Server
 time is the whole answer, from the request's arrival at the application to its last byte, without the network; the first
 request of each page is told apart, since it fills what later ones find kept. Bytes are those that a browser receives,
 compressed, without the chart script. The last line is one JSON object.
@@ -30,6 +31,7 @@ from monitor.store import keys
 from monitor.store.alerts import list_alerts
 from monitor.store.migrate import upgrade
 from monitor.store.session import make_engine, reading, writing
+from tests.benchmarks.many import PROJECT, make_many
 from tests.benchmarks.year import make_year
 
 BASE = "http://127.0.0.1:8000"
@@ -87,10 +89,22 @@ class Timed:
             self.ms, self.cpu_ms = 1000 * (time.perf_counter() - began), 1000 * (time.process_time() - worked)
 
 
-def measure(engine: Engine, settings: Settings, model: str, rows: int, repeat: int) -> list[Measured]:
+def many_pages() -> dict[str, str]:
+    """The list of a project with a thousand models."""
+    links = Links()
+    return {
+        "models, 1,000 of them": links.home(),
+        **{f"models, 1,000 by {column}": links.home(sort=column) for column in ("name", "traffic", "labelled", "last")},
+        "models, 1,000, last page": links.home(page=20),
+    }
+
+
+def measure(
+    engine: Engine, settings: Settings, pages: dict[str, str], project: int, rows: int, repeat: int
+) -> list[Measured]:
     """Ask for every page `repeat` times."""
     with writing(engine) as connection:
-        key = keys.create_key(connection, 1, "benchmark", "read", clock.now())
+        key = keys.create_key(connection, project, "benchmark", "read", clock.now())
     asked = [0]
     event.listen(engine, "before_cursor_execute", lambda *_: asked.__setitem__(0, asked[0] + 1))
     headers = {"Authorization": f"Bearer {key}", "accept": "text/html", "accept-encoding": "gzip"}
@@ -98,7 +112,7 @@ def measure(engine: Engine, settings: Settings, model: str, rows: int, repeat: i
     app = Timed(create_app(settings, engine))
     with TestClient(app, base_url=BASE, headers=headers) as client:
         client.get("/docs")  # compiles templates, makes the key known
-        for name, url in pages(engine, model).items():
+        for name, url in pages.items():
             times, busy, sizes = [], [], []
             for _ in range(repeat + 1):
                 asked[0] = 0
@@ -134,8 +148,10 @@ def main() -> None:
                 upgrade(engine)
                 began = time.perf_counter()
                 make_year(engine, rows, options.features, "year", say)
+                make_many(engine, 1000)
                 print(f"\r{rows:,} rows made in {time.perf_counter() - began:.0f} s", " " * 40, file=sys.stderr)
-            measured += measure(engine, settings, "year", rows, options.repeat)
+            measured += measure(engine, settings, pages(engine, "year"), 1, rows, options.repeat)
+            measured += measure(engine, settings, many_pages(), PROJECT, rows, options.repeat)
             engine.dispose()
     print(f"{'page':28}{'rows':>13}{'ms':>8}{'cpu ms':>8}{'first':>8}{'kB':>8}{'queries':>9}")
     for one in measured:

@@ -22,7 +22,7 @@ from monitor.evaluate.deltas import segment_names
 from monitor.evaluate.loaded import Reference, reference_for
 from monitor.evaluate.references import put_reference
 from monitor.stats.additive import Profile, Segments, carried
-from monitor.stats.measure import measure
+from monitor.stats.measure import FIRST, measure
 from monitor.stats.profile import merge, profile_inputs, profile_outcomes
 from monitor.stats.verdict import Cause, Verdict
 from monitor.store import blocks, catalog, evaluations, profiles
@@ -130,9 +130,11 @@ def _week(model: Model, reference: Reference, per_hour: int, features: int, vers
         for hour, profile in enumerate(hours):
             start = day * DAY + hour * HOUR
             found.append(_stored(HOUR_SPAN, start, start + HOUR, version, profile))
-            numbers = payload.dump(binning.number, measure(profile, reference.profile))
+            measures = measure(profile, reference.profile)
+            numbers = payload.dump(binning.number, measures)
+            auc = measures.values[FIRST[model.task]].value
             end, rows = start + HOUR, (profile.rows, profile.labelled)
-            measured.append(Measurement(start, 0, end, end, FINAL, FINAL, *rows, None, numbers))
+            measured.append(Measurement(start, 0, end, end, FINAL, FINAL, *rows, None, numbers, auc))
         found.append(_stored(DAY_SPAN, day * DAY, (day + 1) * DAY, version, merge(binning, hours)))
     return _Stored(found, measured)
 

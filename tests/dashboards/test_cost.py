@@ -14,8 +14,9 @@ from monitor.store.session import reading
 from tests.dashboards.seeded import Seeded
 
 LINKS = Links()
-QUERIES = {  # at most; one more for each further model on the list
-    LINKS.home(): 30,
+QUERIES = {  # at most
+    LINKS.home(): 14,
+    LINKS.home(sort="traffic"): 15,
     LINKS.model("churn"): 27,
     LINKS.model("churn", range_="24h"): 27,
     LINKS.model("churn", range_="all"): 27,

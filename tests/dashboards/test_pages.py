@@ -119,7 +119,7 @@ def test_the_drifted_feature_stands_on_top_of_the_heat_map_and_leads_to_its_page
 def test_the_list_says_how_each_model_is_and_why(pages: TestClient, seeded: Seeded) -> None:
     html = pages.get("/").text
     assert "Critical" in html and "Learning" in html and "No data" in html
-    assert html.count('class="spark"') == 3
+    assert html.count('class="spark"') == 4
     assert "Performance changed" in html
     model = pages.get(LINKS.model(seeded.drifting)).text.partition("</title>")[2]
     assert f"{seeded.drifting}: " not in html + pages.get("/alerts").text + model

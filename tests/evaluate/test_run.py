@@ -152,7 +152,7 @@ def test_a_failed_measurement_is_a_row_with_its_error(soon: Log, monkeypatch: py
     encode = measure.encode
     calls: list[int] = []
 
-    def fails(shelf: object, profile: object) -> bytes:
+    def fails(shelf: object, profile: object) -> tuple[bytes, float | None]:
         calls.append(1)
         if len(calls) == 1:
             raise ArithmeticError("no such number")
