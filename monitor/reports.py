@@ -23,7 +23,8 @@ from monitor import clock, columns
 from monitor.errors import KeepwatchError
 from monitor.evaluate import rows as evaluated
 from monitor.store import catalog, references, tasks
-from monitor.store.blocks import decode, read_blocks, read_blocks_between
+from monitor.store.blocks import read_blocks, read_blocks_between
+from monitor.store.codec import decode
 from monitor.store.identity import keys_of
 from monitor.store.outcomes import held_outcomes
 from monitor.store.session import reading

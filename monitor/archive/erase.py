@@ -19,6 +19,7 @@ from monitor.archive.places import Place
 from monitor.store import blocks, catalog, erased, profiles
 from monitor.store import tables as t
 from monitor.store.catalog import Model
+from monitor.store.codec import decode, encode
 from monitor.store.identity import keys_of
 from monitor.store.session import is_sqlite, reading, writing
 
@@ -89,13 +90,13 @@ def _erase_references(connection: Connection, model: Model, ids: list[str]) -> i
     parts = connection.execute(sa.select(table.c.reference_id, table.c.part).where(table.c.model_id == model.id)).all()
     for part in parts:
         place = (table.c.reference_id == part.reference_id, table.c.part == part.part)
-        batch = blocks.decode(connection.execute(sa.select(table.c.payload).where(*place)).scalar_one())
+        batch = decode(connection.execute(sa.select(table.c.payload).where(*place)).scalar_one())
         if "id" not in batch.schema.names:
             continue
         kept = batch.filter(pc.invert(_named(batch.column("id"), ids)))
         if kept.num_rows < batch.num_rows:
             gone += batch.num_rows - kept.num_rows
-            change = sa.update(table).where(*place).values(rows=kept.num_rows, payload=blocks.encode(kept))
+            change = sa.update(table).where(*place).values(rows=kept.num_rows, payload=encode(kept))
             connection.execute(change)
     return gone
 

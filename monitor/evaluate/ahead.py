@@ -33,8 +33,7 @@ def wanted(model: Model, first: int, end: int, columns: list[str]) -> Wanted:
 
 def read(connection: Connection, asked: Wanted) -> pa.RecordBatch | None:
     """The rows as one batch; None where none is kept."""
-    found = blocks.read_blocks(connection, asked.model_id, asked.first, asked.end, list(asked.columns), packed=True)
-    batches = [batch for _, batch in found]
+    batches = blocks.read_together(connection, asked.model_id, asked.first, asked.end, asked.columns)
     return rows_of.join(batches, dict(asked.features)) if batches else None
 
 

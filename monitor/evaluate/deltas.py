@@ -8,7 +8,7 @@ arrival, cut into any chunks, ends in the same profiles.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -161,8 +161,8 @@ def cells_of(batch: pa.RecordBatch, timezone: str) -> tuple[list[Cell], list[sli
     hours = windows.starts_of(batch.column("timestamp").to_numpy(), HOUR, timezone)
     roles = batch.column("role").dictionary_encode()
     names: list[str] = roles.dictionary.to_pylist()
-    starts, hour_codes = np.unique(hours, return_inverse=True)
-    versions, version_codes = np.unique(batch.column("version").to_numpy(), return_inverse=True)
+    starts, hour_codes = _coded(hours)
+    versions, version_codes = _coded(batch.column("version").to_numpy())
     codes = (hour_codes * len(versions) + version_codes) * len(names) + roles.indices.to_numpy()
     rising = bool(np.all(codes[1:] >= codes[:-1]))
     order = np.arange(len(codes)) if rising else np.argsort(codes, kind="stable")
@@ -177,6 +177,13 @@ def cells_of(batch: pa.RecordBatch, timezone: str) -> tuple[list[Cell], list[sli
     return cells, parts
 
 
+def _coded(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The distinct values, rising, and the place of each value among them; quick where neighbours are alike."""
+    firsts = np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1)
+    distinct, codes = np.unique(values[firsts], return_inverse=True)
+    return distinct, np.repeat(codes, np.diff(firsts, append=len(values)))
+
+
 def _most_hours(binning: Binning) -> int:
     return max(1, min(GROUPS, _MEMORY // (8 * binning.whole.size)))
 
@@ -184,8 +191,10 @@ def _most_hours(binning: Binning) -> int:
 def _rows_within(batch: pa.RecordBatch, timezone: str, most: int) -> int:
     """How many of the first rows lie in at most so many hours (versions and roles are few)."""
     hours = windows.starts_of(batch.column("timestamp").to_numpy(), HOUR, timezone)
-    _, firsts = np.unique(hours, return_index=True)
-    return batch.num_rows if len(firsts) <= most else int(np.sort(firsts)[most])
+    starts, codes = _coded(hours)
+    if len(starts) <= most:
+        return len(codes)
+    return int(np.sort(np.unique(codes, return_index=True)[1])[most])
 
 
 # ---------------------------------------------------------------- outcomes of rows that are in the profiles already

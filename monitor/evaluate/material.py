@@ -21,6 +21,7 @@ from monitor.evaluate.windows import Instants
 from monitor.stats.rows import Rows
 from monitor.store import blocks, events, references
 from monitor.store.catalog import Model
+from monitor.store.codec import decode
 from monitor.store.outcomes import Held
 from monitor.store.profiles import LIVE, read_watermark
 
@@ -107,7 +108,7 @@ def outside(stamps: Instants, stretches: Sequence[tuple[int, int]]) -> NDArray[n
 
 def of_stored(connection: Connection, model: Model, stored: references.StoredReference) -> Material | None:
     """The rows behind a stored reference again; None when nothing of them is kept."""
-    parts = [blocks.decode(payload) for payload in references.read_parts(connection, stored.id)]
+    parts = [decode(payload) for payload in references.read_parts(connection, stored.id)]
     if parts:
         return of_table(pa.Table.from_batches(parts))
     if stored.provisional:

@@ -20,8 +20,9 @@ from monitor.evaluate.material import Material
 from monitor.stats.binning import Binning, CategoricalBins
 from monitor.stats.profile import Profile, profile_inputs, profile_outcomes
 from monitor.stats.rows import Rows
-from monitor.store import blocks, catalog, events, profiles, references
+from monitor.store import catalog, events, profiles, references
 from monitor.store.catalog import Model
+from monitor.store.codec import encode
 from monitor.store.profiles import StoredBinning, Watermark
 from monitor.store.session import reading, writing
 
@@ -237,7 +238,7 @@ def store(
         if sent:
             for part, first in enumerate(range(0, found.batch.num_rows, _PART_ROWS)):
                 piece = found.batch.slice(first, _PART_ROWS)
-                payload = blocks.encode(piece)
+                payload = encode(piece)
                 references.add_part(connection, model.project_id, model.id, reference_id, part, piece.num_rows, payload)
         return references.load_reference(connection, reference_id)
 

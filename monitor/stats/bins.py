@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from monitor.stats.edges import equal_mass_groups, power_of_two, quantile_edges, sorted_finite
-from monitor.stats.grid import CELLS, Grid, count_sorted
+from monitor.stats.grid import Grid, count_sorted
 from monitor.stats.rows import Bools, Codes, Floats, Ints
 
 LEVELS = 200  # levels with a slot of their own
 KNOWN = 10_000  # levels that are remembered as seen
 COARSE_LEVELS = 9
-_FEW = 64  # values that are bisected without a grid
+_FEW = 256  # values that are bisected without a grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,20 +92,21 @@ class NumericBins:
             slots[missing] = self.missing
         return slots
 
-    def histogram(self, values: Floats, missing: Bools | None = None) -> Ints:
-        """int64[size]: how many values have each slot; the histogram of `slots`, without placing every row."""
+    def odd(self, values: Floats, missing: Bools | None = None) -> Ints:
+        """int64[m]: where values (at least one) are missing, not finite or beyond the reference's range."""
+        if missing is None and values.min() >= self.low and values.max() <= self.high:  # never so with a NaN in them
+            return np.zeros(0, dtype=np.int64)
+        usual = (values >= self.low) & (values <= self.high)
+        return np.flatnonzero(~usual if missing is None else ~usual | missing)
+
+    def histogram(self, finite: Floats) -> Ints:
+        """int64[size]: how many finite values have each slot; the histogram of `slots`, without placing every value
+        where edges are too close for the grid."""
+        grid = self._grid if len(finite) > _FEW else None
+        if grid is not None and not grid.sorts:
+            return np.bincount(grid.locate(finite), minlength=self.size)
         counted = np.zeros(self.size, dtype=np.int64)
-        finite = np.isfinite(values)
-        if missing is not None:
-            counted[self.missing] = missing.sum()
-            finite &= ~missing
-        if not finite.all():
-            nan = np.isnan(values) if missing is None else np.isnan(values) & ~missing
-            counted[self.nan] = nan.sum()
-            values = values[finite]
-            counted[self.infinite] = len(finite) - len(values) - counted[self.missing] - counted[self.nan]
-        grid = self._grid if len(values) > CELLS else None
-        counted[: self.missing] = count_sorted(self.edges, values) if grid is None else grid.count(values)
+        counted[: self.missing] = count_sorted(self.edges, finite)
         return counted
 
     @cached_property

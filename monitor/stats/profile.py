@@ -13,7 +13,7 @@ from monitor.stats.edges import LARGEST_UNIT
 from monitor.stats.layout import ABSENT, CALIBRATION_BINS, NEGATIVE, POSITIVE, Key
 from monitor.stats.pairs import SCALE
 from monitor.stats.rows import Codes, Column, Floats, Ints, Numbers, Rows
-from monitor.stats.tally import Tally, runs
+from monitor.stats.tally import RUN, Tally, runs
 
 __all__ = ["Profile", "Segments", "empty", "merge", "profile_inputs", "profile_outcomes"]
 
@@ -29,7 +29,7 @@ def profile_inputs(binning: Binning, rows: Rows) -> Profile:
     tally = Tally(binning, rows)
     for run in runs(rows.n):
         tally.add("rows", np.zeros(run.stop - run.start, dtype=np.int64), run)
-    normals = _Normals(binning, rows.n)
+    numeric: list[tuple[NumericBins, Numbers]] = []
     for bins in binning.features:
         column = rows.features.get(bins.name)
         if column is None:
@@ -39,8 +39,12 @@ def profile_inputs(binning: Binning, rows: Rows) -> Profile:
             for run in runs(rows.n):
                 tally.add(("feature", bins.name), slots[run], run)
         else:
-            _count_numeric(tally, bins, _numbers(column), rows.n, normals)
-    tally.add_products(normals.scores)
+            numeric.append((bins, _numbers(column)))
+    normals = _Normals(binning, rows.n)
+    for run in runs(rows.n):
+        for bins, values in numeric:
+            _count_numeric(tally, bins, values, run, normals)
+        tally.add_products(normals.scores[:, : run.stop - run.start])
     if rows.is_error is None:
         tally.add_all("error", 0)
     else:
@@ -101,60 +105,67 @@ def predicted_classes(binning: Binning, rows: Rows) -> Ints:
 
 
 class _Normals:
-    """The normal scores of some rows, [n, features]: of those features whose pairs are followed."""
+    """The normal scores of a run of rows, [features, rows]: of those features whose pairs are followed."""
 
     def __init__(self, binning: Binning, n: int) -> None:
         self.place = {name: (at, np.asarray(of) / SCALE) for at, (name, of) in enumerate(binning.normals)}
-        self.scores: Floats = np.zeros((n, len(self.place)))
+        self.scores: Floats = np.zeros((len(self.place), min(n, RUN)))
 
-    def take(self, name: str, slots: Ints, run: slice) -> None:
-        if name in self.place:
-            at, of = self.place[name]
-            self.scores[run, at] = of.take(slots)
+    def take(self, name: str, slots: Ints) -> None:
+        at, of = self.place[name]
+        of.take(slots, out=self.scores[at, : len(slots)], mode="clip")  # other modes copy once more
 
 
-def _count_numeric(tally: Tally, bins: NumericBins, column: Numbers, n: int, normals: _Normals) -> None:
-    """One numeric feature: its histogram and its sums (mean, square, distances beyond the reference's range)."""
+def _count_numeric(tally: Tally, bins: NumericBins, column: Numbers, run: slice, normals: _Normals) -> None:
+    """A run of a numeric feature: its histogram and its sums (mean, square, distances beyond the reference's range)."""
     key: Key = ("feature", bins.name)
-    scale = 1.0 / bins.unit
-    for run in runs(n):
-        values = column.values[run]
-        missing = None if column.missing is None else column.missing[run]
-        if tally.groups or bins.name in normals.place:
-            slots = bins.slots(values, missing)
-            normals.take(bins.name, slots, run)
-            counted = tally.add(key, slots, run)
-        else:
-            counted = bins.histogram(values, missing)
-            tally.add_counts(key, counted)
-        if counted[bins.missing :].any():
-            usable = np.isfinite(values) if missing is None else np.isfinite(values) & ~missing
-            values = np.where(usable, values, bins.mean)
-        if counted[0] or counted[bins.above]:
-            _add_outside(tally, bins, values, run)
-            values = np.where((values < bins.low) | (values > bins.high), bins.mean, values)
-        with np.errstate(over="ignore"):
-            units = values - bins.mean
-            units *= scale
-        if bins.unit >= LARGEST_UNIT:
-            np.clip(units, -1.0, 1.0, out=units)
-        tally.add_small(("mean", bins.name), units)
-        units *= units
-        tally.add_small(("square", bins.name), units)
+    values = column.values[run]
+    missing = None if column.missing is None else column.missing[run]
+    odd = bins.odd(values, missing)
+    usual = values
+    if len(odd):
+        usual = values.copy()
+        usual[odd] = bins.mean
+    if tally.groups or bins.name in normals.place:
+        slots = bins.locate(usual)
+        if len(odd):
+            slots[odd] = bins.slots(values[odd], None if missing is None else missing[odd])
+        if bins.name in normals.place:
+            normals.take(bins.name, slots)
+        counted = tally.add(key, slots, run)
+    else:
+        counted = bins.histogram(usual)
+        if len(odd):
+            counted -= np.bincount(bins.locate(usual[odd]), minlength=bins.size)
+            counted += np.bincount(
+                bins.slots(values[odd], None if missing is None else missing[odd]), minlength=bins.size
+            )
+        tally.add_counts(key, counted)
+    if counted[0] or counted[bins.above]:
+        far = odd[np.isfinite(values[odd])] if missing is None else odd[np.isfinite(values[odd]) & ~missing[odd]]
+        _add_outside(tally, bins, values[far], far + run.start)
+    with np.errstate(over="ignore"):
+        units = usual - bins.mean
+        units *= 1.0 / bins.unit
+    if bins.unit >= LARGEST_UNIT:
+        np.clip(units, -1.0, 1.0, out=units)
+    tally.add_small(("mean", bins.name), units)
+    units *= units
+    tally.add_small(("square", bins.name), units)
 
 
-def _add_outside(tally: Tally, bins: NumericBins, values: Floats, run: slice) -> None:
+def _add_outside(tally: Tally, bins: NumericBins, values: Floats, chosen: Ints) -> None:
     """The sums of finite values beyond the reference's range."""
     for name, outside, edge, side in (
         ("below", values < bins.low, bins.low, -1.0),
         ("above", values > bins.high, bins.high, 1.0),
     ):
-        far = np.clip(values[outside], -_FAR, _FAR)
+        far, at = np.clip(values[outside], -_FAR, _FAR), chosen[outside]
         if len(far):
             offset = far - bins.mean
-            tally.add_sum(("mean", bins.name), offset, run)
-            tally.add_sum(("square", bins.name), offset * offset, run)
-            tally.add_sum((name, bins.name), (far - edge) * side, run)
+            tally.add_sum(("mean", bins.name), offset, at)
+            tally.add_sum(("square", bins.name), offset * offset, at)
+            tally.add_sum((name, bins.name), (far - edge) * side, at)
 
 
 def _count_binary(tally: Tally, rows: Rows) -> None:

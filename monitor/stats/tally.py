@@ -95,14 +95,11 @@ class Tally:
         self.sums[self.binning.whole.quantities[key].row] += (total >> 32, total & 0xFFFFFFFF)
 
     def add_products(self, scores: Floats) -> None:
-        """Sums of products of every two columns of scores [n, features], multiples of 1/1024 below 4."""
-        first, second = np.triu_indices(scores.shape[1], 1)
-        if not first.size:
-            return
-        row = self.binning.whole.quantities["pair", "0"].row
-        for run in runs(len(scores)):
-            part = scores[run]
-            quanta = ((part.T @ part)[first, second] * (2.0**40 / PAIR_UNIT)).astype(np.int64)
+        """Sums of products of every two rows of a run's scores [features, rows], multiples of 1/1024 below 4."""
+        first, second = np.triu_indices(len(scores), 1)
+        if first.size:
+            row = self.binning.whole.quantities["pair", "0"].row
+            quanta = ((scores @ scores.T)[first, second] * (2.0**40 / PAIR_UNIT)).astype(np.int64)
             self.sums[row : row + first.size, 0] += quanta >> 32
             self.sums[row : row + first.size, 1] += quanta & 0xFFFFFFFF
 

@@ -1,4 +1,4 @@
-"""The log of predictions: numbered rows in compressed Arrow blocks, and the index that finds any id.
+"""The log of predictions: numbered rows in blocks (`codec`), and the index that finds any id.
 
 A transaction that adds rows calls `lock_log` first. It holds the model's `log_position` row until the commit, so
 positions become visible in ascending order, whatever number of processes write.
@@ -15,12 +15,11 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from monitor.columns import pack, unpack
 from monitor.errors import NotFound
+from monitor.store.codec import decode, decode_runs, encode
 from monitor.store.session import is_sqlite
 from monitor.store.tables import block, log_position, prediction_key
 
-_ZSTD = pa.Codec("zstd", compression_level=1)
 IN_LIMIT = 2000
 _AHEAD = 8  # blocks
 _MANY_KEYS = 32
@@ -83,31 +82,6 @@ def expire_before(connection: Connection, model_id: int, before: int) -> None:
 def log_end(connection: Connection, model_id: int) -> LogEnd:
     row = connection.execute(sa.select(*_END).where(log_position.c.model_id == model_id)).one_or_none()
     return LogEnd(0, 0, None) if row is None else LogEnd(*row)
-
-
-def encode(batch: pa.RecordBatch) -> bytes:
-    """A batch as the payload of a block: eight bytes of size, then its Arrow IPC stream as one zstd frame.
-
-    One frame, not Arrow's own compression of every buffer: that sets up a compressor a hundred times a block, which
-    takes twice as long as the work itself (docs/decisions/0001). Texts that repeat are stored as codes.
-    """
-    batch = pack(batch)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    raw = sink.getvalue()
-    return len(raw).to_bytes(8, "little") + bytes(_ZSTD.compress(raw, asbytes=True))
-
-
-def decode(payload: bytes, columns: Sequence[str] | None = None, *, packed: bool = False) -> pa.RecordBatch:
-    """The batch of a block; with `columns`, only those of them that it has; `packed` leaves codes as they are."""
-    size = int.from_bytes(payload[:8], "little")
-    raw = _ZSTD.decompress(memoryview(payload)[8:], decompressed_size=size)
-    batch = pa.ipc.open_stream(raw).read_next_batch()
-    if columns is not None:
-        wanted = set(columns)
-        batch = batch.select([name for name in batch.schema.names if name in wanted])
-    return batch if packed else unpack(batch)
 
 
 def add_block(
@@ -233,41 +207,57 @@ def remove_rows(connection: Connection, model_id: int, rows: Sequence[int]) -> l
 
 
 def read_blocks(
-    connection: Connection,
-    model_id: int,
-    first_row: int,
-    next_row: int,
-    columns: Sequence[str] | None = None,
-    *,
-    packed: bool = False,
+    connection: Connection, model_id: int, first_row: int, next_row: int, columns: Sequence[str] | None = None
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """(number of its first row, batch) of the rows first_row … next_row - 1, in order."""
     if next_row <= first_row:
         return
-    # The block that holds first_row may start before it.
-    start = connection.execute(
-        sa.select(sa.func.max(block.c.first_row)).where(block.c.model_id == model_id, block.c.first_row <= first_row)
-    ).scalar()
-    query = (
-        sa.select(block.c.first_row, block.c.payload)
-        .where(block.c.model_id == model_id, block.c.first_row >= (start or 0), block.c.first_row < next_row)
-        .order_by(block.c.first_row)
-        .execution_options(yield_per=16)
-    )
-    for number, batch in _decoded(connection, query, columns, packed=packed):
+    for number, batch in _decoded(connection, _blocks_of(connection, model_id, first_row, next_row), columns):
         low, high = max(first_row - number, 0), min(next_row - number, batch.num_rows)
         if low < high:
             yield number + low, batch.slice(low, high - low)
 
 
+def read_together(
+    connection: Connection, model_id: int, first_row: int, next_row: int, columns: Sequence[str]
+) -> list[pa.RecordBatch]:
+    """The rows first_row … next_row - 1 in order, in few batches, texts that repeat as codes: the quick way to many."""
+    if next_row <= first_row:
+        return []
+    found = connection.execute(_blocks_of(connection, model_id, first_row, next_row)).all()
+    if found and found[0].first_row + found[0].rows <= first_row:  # what lay at first_row is not kept any more
+        found = found[1:]
+    if not found:
+        return []
+    batches = list(decode_runs((one.payload for one in found), columns))
+    before = max(first_row - found[0].first_row, 0)
+    batches[0] = batches[0].slice(before)
+    behind = max(found[-1].first_row + found[-1].rows - next_row, 0)
+    batches[-1] = batches[-1].slice(0, batches[-1].num_rows - behind)
+    return batches
+
+
+def _blocks_of(connection: Connection, model_id: int, first_row: int, next_row: int) -> sa.Select[Any]:
+    """The blocks that may hold rows first_row … next_row - 1, the first of which may start before them."""
+    start = connection.execute(
+        sa.select(sa.func.max(block.c.first_row)).where(block.c.model_id == model_id, block.c.first_row <= first_row)
+    ).scalar()
+    return (
+        sa.select(block.c.first_row, block.c.payload, block.c.rows)
+        .where(block.c.model_id == model_id, block.c.first_row >= (start or 0), block.c.first_row < next_row)
+        .order_by(block.c.first_row)
+        .execution_options(yield_per=16)
+    )
+
+
 def _decoded(
-    connection: Connection, query: sa.Select[Any], columns: Sequence[str] | None, *, packed: bool = False
+    connection: Connection, query: sa.Select[Any], columns: Sequence[str] | None
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The blocks of a query, decompressed on other cores a few ahead of the one that is looked at."""
     ahead: deque[tuple[int, Future[pa.RecordBatch]]] = deque()
     try:
-        for number, payload in connection.execute(query):
-            ahead.append((number, _pool().submit(decode, payload, columns, packed=packed)))
+        for number, payload, *_ in connection.execute(query):
+            ahead.append((number, _pool().submit(decode, payload, columns)))
             if len(ahead) > _AHEAD:
                 first, future = ahead.popleft()
                 yield first, future.result()

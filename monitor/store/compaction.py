@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from monitor import columns
 from monitor.clock import DAY
 from monitor.store import blocks, profiles
+from monitor.store.codec import decode
 from monitor.store.session import reading, writing
 from monitor.store.tables import block, log_position
 
@@ -110,7 +111,7 @@ def _merge(connection: Connection, model_id: int, run: _Run) -> int:
     here = sa.and_(block.c.model_id == model_id, block.c.first_row.in_(run.firsts))
     query = sa.select(block.c.first_row, block.c.project_id, block.c.arrived_at, block.c.payload).where(here)
     found = connection.execute(query.order_by(block.c.first_row)).all()
-    batches = {one.first_row: blocks.decode(one.payload) for one in found}
+    batches = {one.first_row: decode(one.payload) for one in found}
     fewer = 0
     for firsts in _alike(batches):
         if len(firsts) > 1:

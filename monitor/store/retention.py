@@ -10,7 +10,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from monitor.store import blocks, profiles
 from monitor.store import tables as t
-from monitor.store.blocks import IN_LIMIT, decode, key_in
+from monitor.store.blocks import IN_LIMIT, key_in
+from monitor.store.codec import decode
 from monitor.store.identity import keys_of
 from monitor.store.session import reading, writing
 

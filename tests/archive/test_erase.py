@@ -20,6 +20,7 @@ from monitor.jobs import sweep
 from monitor.settings import Settings
 from monitor.store import blocks, catalog
 from monitor.store import tables as t
+from monitor.store.codec import decode
 from monitor.store.session import database_file, reading, writing
 from tests.archive.conftest import label, profiled, send
 from tests.archive.test_keep import OVER, archived, stored
@@ -204,7 +205,7 @@ def test_reports_over_their_rows_and_rows_of_references_go_too(
     with reading(engine) as connection:
         assert [one.id for one in reports.listed(connection, 1, 10)] == [made[1].id]
         payloads = connection.scalars(sa.select(t.reference_rows.c.payload)).all()
-        ids = [one for payload in payloads for one in blocks.decode(payload)["id"].to_pylist()]
+        ids = [one for payload in payloads for one in decode(payload)["id"].to_pylist()]
         assert "subject-2" not in ids and "subject-3" in ids
 
 

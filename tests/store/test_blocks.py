@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor import columns
-from monitor.store import blocks
+from monitor.store.codec import decode, decode_runs, encode
 
 texts = st.lists(st.one_of(st.none(), st.text(max_size=4), st.sampled_from(["a", "b"])), min_size=1, max_size=300)
 
@@ -16,20 +16,25 @@ def batch_of(values: list[str | None]) -> pa.RecordBatch:
     return pa.record_batch({"id": ids, "f:x": pa.array(values, pa.string()), "f:y": pa.nulls(len(values), pa.string())})
 
 
+def as_stored(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with its codes, as it lies in its block."""
+    return next(decode_runs([encode(batch)]))
+
+
 @settings(max_examples=100, deadline=None)
 @given(texts)
 def test_a_block_reads_back_as_it_was(values: list[str | None]) -> None:
     batch = batch_of(values)
-    assert blocks.decode(blocks.encode(batch)).equals(batch)
-    assert blocks.decode(blocks.encode(batch), ["f:x"]).equals(batch.select(["f:x"]))
+    assert decode(encode(batch)).equals(batch)
+    assert decode(encode(batch), ["f:x"]).equals(batch.select(["f:x"]))
 
 
 def test_texts_that_repeat_are_stored_as_codes_and_others_as_they_are() -> None:
     batch = batch_of(["yes", "no"] * 100)
-    packed = blocks.decode(blocks.encode(batch), packed=True)
+    packed = as_stored(batch)
     assert packed.schema.field("f:x").type == pa.dictionary(pa.int8(), pa.string())
     assert packed.schema.field("id").type == pa.string()
-    rare = blocks.decode(blocks.encode(batch_of([f"text {i}" for i in range(200)])), packed=True)
+    rare = as_stored(batch_of([f"text {i}" for i in range(200)]))
     assert rare.schema.field("f:x").type == pa.string()
 
 
@@ -37,7 +42,7 @@ def test_texts_that_repeat_are_stored_as_codes_and_others_as_they_are() -> None:
 def test_blocks_of_any_code_width_are_joined_to_the_same_column(levels: int) -> None:
     parts = [[f"v{(start + i) % levels}" for i in range(2 * min(levels, 500))] for start in (0, levels // 2)]
     parts.append([None, "rare", "v0"])
-    packed = [blocks.decode(blocks.encode(batch_of(part)), packed=True) for part in parts]
+    packed = [as_stored(batch_of(part)) for part in parts]
     joined = columns.concatenate(packed)
     assert columns.unpack(joined).column("f:x").to_pylist() == [value for part in parts for value in part]
 
