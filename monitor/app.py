@@ -15,9 +15,11 @@ from monitor.api import (
     channels,
     docs,
     events,
+    exposed,
     foreign,
     health,
     ingest,
+    metrics,
     models,
     monitors,
     predictions,
@@ -44,6 +46,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     ingest.router,  # first: it is asked the most
     foreign.router,
     health.router,
+    metrics.router,
     docs.router,
     models.router,
     predictions.router,
@@ -103,6 +106,7 @@ def create_app(
     state.settings, state.engine, state.ring = settings, engine, ring
     state.writer, state.singles = writer, singles
     state.readiness, state.draining = health.Readiness(engine), False
+    state.exposed = exposed.Kept()
     state.admission, state.turns = Admission(max(BODIES, 6 * settings.max_body)), Turns(DECODED_AT_ONCE)
     problems.install(app, error_page)
     for router in ROUTERS:

@@ -23,7 +23,7 @@ from monitor.ingest.validate import Times
 from monitor.leadership import Leadership
 from monitor.settings import Settings
 from monitor.stats.verdict import Verdict
-from monitor.store import catalog, compaction, retention, sessions, ticks
+from monitor.store import catalog, compaction, counted, retention, sessions, ticks
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
 from monitor.store.ticks import Tick
@@ -85,6 +85,7 @@ class Jobs:
         self._leadership = leadership
         self._pauses: dict[int, tuple[float, float]] = {}  # model -> (seconds, until)
         self._noted_until = 0.0
+        self._told: dict[telemetry.Sample, float] = {}
         self.stopping = False
 
     def evaluate(self) -> None:
@@ -167,6 +168,15 @@ class Jobs:
         for model_id, _ in self._models():
             while not self.stopping and compaction.compact(self._engine, model_id):
                 pass
+
+    def count(self) -> None:
+        """Tell the database what this worker has counted since the last time: Prometheus reads it from there."""
+        now = telemetry.worked()
+        grown = {one: value - self._told.get(one, 0.0) for one, value in now.items() if value != self._told.get(one)}
+        with suppress(SQLAlchemyError):  # the next tick tells it
+            with writing(self._engine) as connection:
+                counted.add(connection, 1, grown)
+            self._told = now
 
     def _alone(self, job: str, work: Callable[[], object], *, shared: bool = False) -> None:
         """Run a job that concerns all models: by the leader, or by everybody when its rows are claimed one by one."""

@@ -1,21 +1,23 @@
 """What Keepwatch counts about itself, in Prometheus' form.
 
 Label values are bounded: codes and states are fixed words, and of models the first 200 names are kept, the rest are
-counted as `other`.
+counted as `other`. What a worker counts (`WORKED`) is told to the database, since a worker has no port of its own.
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 
 MAX_MODELS = 200
 OTHER = "other"
 
-REGISTRY = CollectorRegistry(auto_describe=True)
+REGISTRY = CollectorRegistry(auto_describe=True)  # of a process that answers requests
+WORKED = CollectorRegistry(auto_describe=True)  # of a worker
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -35,27 +37,15 @@ REQUESTS = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
-JOBS = Counter("keepwatch_job_runs", "Runs of background jobs by how they ended.", ("job", "result"), registry=REGISTRY)
+JOBS = Counter("keepwatch_job_runs", "Runs of background jobs by how they ended.", ("job", "result"), registry=WORKED)
 JOB_SECONDS = Histogram(
-    "keepwatch_job_duration_seconds", "Duration of background jobs.", ("job",), buckets=_SECONDS, registry=REGISTRY
+    "keepwatch_job_duration_seconds", "Duration of background jobs.", ("job",), buckets=_SECONDS, registry=WORKED
 )
 DELIVERIES = Counter(
     "keepwatch_delivery_attempts",
     "Attempts to deliver by channel kind and result.",
     ("kind", "result"),
-    registry=REGISTRY,
-)
-ALERTS = Gauge("keepwatch_alerts_open", "Alerts that are not resolved.", ("state", "severity"), registry=REGISTRY)
-PENDING = Gauge("keepwatch_deliveries_pending", "Deliveries that wait for their next attempt.", registry=REGISTRY)
-OLDEST = Gauge("keepwatch_delivery_oldest_pending_seconds", "Age of the oldest delivery that waits.", registry=REGISTRY)
-BACKLOG = Gauge(
-    "keepwatch_unprofiled_rows", "Rows that were stored and not yet profiled.", ("model",), registry=REGISTRY
-)
-UNPAIRED = Gauge(
-    "keepwatch_unpaired_events",
-    "Logged requests and responses that wait for their other half.",
-    ("model",),
-    registry=REGISTRY,
+    registry=WORKED,
 )
 BUILD = Gauge("keepwatch_build_info", "The version that runs.", ("version",), registry=REGISTRY)
 
@@ -144,7 +134,60 @@ def observe_request(method: str, route: object, status: int, seconds: float) -> 
     REQUESTS.labels(known, pattern, str(status)).observe(seconds)
 
 
-def exposition(accept: str) -> tuple[bytes, str]:
-    """All metrics and their content type, in the form that the Accept header asks for."""
+class Sample(NamedTuple):
+    """The name of a counted sample and its labels."""
+
+    name: str
+    labels: tuple[tuple[str, str], ...]
+
+
+def worked() -> dict[Sample, float]:
+    """What this worker has counted since it started."""
+    return {
+        Sample(sample.name, tuple(sample.labels.items())): sample.value
+        for family in WORKED.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def worked_families(totals: Mapping[Sample, float]) -> Iterator[Metric]:
+    """The workers' metrics with these samples, as the database has added them up."""
+    for family in WORKED.collect():
+        made = Metric(family.name, family.documentation, family.type)
+        for one, value in sorted(totals.items(), key=lambda pair: _in_order(pair[0])):
+            if one.name.startswith(family.name):
+                made.add_sample(one.name, dict(one.labels), value)
+        yield made
+
+
+def _in_order(sample: Sample) -> tuple[tuple[str, ...], float, str]:
+    """Histograms list their buckets from the smallest up, one set of labels after the other."""
+    labels = dict(sample.labels)
+    bound = float(labels.pop("le", "inf"))
+    return tuple(labels.values()), bound, sample.name
+
+
+class _Exposed:
+    """What the encoders ask: what this process counted of the models that may be seen, and more families."""
+
+    def __init__(self, models: Collection[str], more: Iterable[Metric]) -> None:
+        self._models = {*models, OTHER}
+        self._more = more
+
+    def collect(self) -> Iterator[Metric]:
+        for family in REGISTRY.collect():
+            family.samples = [one for one in family.samples if one.labels.get("model", OTHER) in self._models]
+            yield family
+        yield from self._more
+
+
+def exposition(accept: str, models: Collection[str] = (), more: Iterable[Metric] = ()) -> tuple[bytes, str]:
+    """All metrics and their content type, in the form that the Accept header asks for.
+
+    Args:
+        models: names that the one who asks may see; samples of others are left out.
+        more: families beside those that this process counts.
+    """
     encode, content_type = choose_encoder(accept)
-    return encode(REGISTRY), content_type
+    return encode(_Exposed(models, more)), content_type

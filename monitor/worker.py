@@ -27,6 +27,7 @@ RELEASE_SECONDS = 1.0
 TASK_SECONDS = 1.0
 COMPACT_SECONDS = 60.0
 SWEEP_SECONDS = 600.0
+COUNT_SECONDS = 10.0
 FIRST_SWEEP = 60 * clock.SECOND
 PARENT_SECONDS = 0.5
 FAREWELL = 5.0  # and to messages that are under way
@@ -74,6 +75,7 @@ def _work(engine: Engine, settings: Settings, parent_pid: int | None, stop: thre
         scheduler.pause()
         _shut_down(scheduler)
         deliver.finish_under_way(FAREWELL)
+        jobs.count()
         leader.close()
         _log.info("worker_stopped", pid=os.getpid())
 
@@ -93,6 +95,7 @@ def schedule(jobs: Jobs, settings: Settings) -> BackgroundScheduler:
     scheduler.add_job(jobs.compact, "interval", seconds=COMPACT_SECONDS, id="compact", next_run_time=soon)
     for kind in KINDS:
         scheduler.add_job(jobs.work, "interval", [kind], seconds=TASK_SECONDS, id=kind, next_run_time=soon)
+    scheduler.add_job(jobs.count, "interval", seconds=COUNT_SECONDS, id="count")
     first = soon + timedelta(microseconds=FIRST_SWEEP)
     scheduler.add_job(jobs.sweep, "interval", seconds=SWEEP_SECONDS, id="sweep", next_run_time=first)
     return scheduler

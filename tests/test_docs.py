@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from monitor import installation, telemetry
+from monitor import installation
 from monitor.alerts.payload import sample_body
 from monitor.alerts.senders import sign
 from monitor.ingest.rowtypes import LOOSE_ROW
@@ -81,13 +81,6 @@ def test_the_guide_names_every_setting_of_a_model_and_every_field_of_a_row():
 
 def test_the_statistics_name_every_metric():
     assert set(METRICS) <= rows_of_tables("docs/statistics.md")
-
-
-def test_the_metrics_to_watch_exist():
-    text = (ROOT / "docs/operations.md").read_text()
-    known = {metric.name for metric in telemetry.REGISTRY.collect()}
-    for name in re.findall(r"`(keepwatch_[a-z_]+)[`{]", text):
-        assert name.removesuffix("_total") in known, name
 
 
 def test_the_example_of_an_alert_has_the_fields_that_a_webhook_has():

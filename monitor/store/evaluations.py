@@ -80,6 +80,19 @@ def latest_measurement(connection: Connection, model_id: int, start: int) -> Mea
     return found[0] if found else None
 
 
+def last_with_state(connection: Connection, model_id: int, kind: str, state: str) -> Measurement | None:
+    """The newest window in that state of its inputs or its performance, in its latest revision."""
+    column = measurement.c[f"{kind}_state"]
+    query = (
+        sa.select(*_COLUMNS)
+        .where(measurement.c.model_id == model_id, column == state)
+        .order_by(measurement.c.start.desc(), measurement.c.revision.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Measurement(*row)
+
+
 def revisions_between(connection: Connection, model_id: int, from_at: int, to_at: int) -> list[Measurement]:
     """Every revision of the windows that start in [from_at, to_at), by start, the oldest first."""
     query = (

@@ -82,11 +82,12 @@ def overdue(connection: Connection, model_id: int, before: int, limit: int) -> l
     return [Waiting(bytes(key), side, event_id, body) for key, side, event_id, body in connection.execute(query)]
 
 
-def waiting_by_model(connection: Connection, limit: int) -> list[tuple[str, int]]:
-    """(model, how many halves wait) of the models that have any."""
+def waiting_by_model(connection: Connection, project_id: int, limit: int) -> list[tuple[str, int]]:
+    """(model, how many halves wait) of the project's models that have any."""
     query = (
         sa.select(model.c.name, sa.func.count())
         .join(event_half, event_half.c.model_id == model.c.id)
+        .where(model.c.project_id == project_id)
         .group_by(model.c.id, model.c.name)
         .order_by(model.c.id)
         .limit(limit)

@@ -577,6 +577,15 @@ job_run = _table(
     sa.Column("error", Text),
 )
 
+# What workers have counted for Prometheus: a sample and its labels (JSON) with its total.
+counted = _table(
+    "counted",
+    sa.Column("sample", Text, primary_key=True),
+    sa.Column("labels", Text, primary_key=True),
+    _project(),
+    sa.Column("value", Real, nullable=False),
+)
+
 # Work that somebody asked for and that is done in the background.
 task = _table(
     "task",
