@@ -44,13 +44,13 @@ input { font: inherit; width: 100%; padding: .4rem; box-sizing: border-box; }
 <script src="{{ root }}/docs/filter.js" defer></script>
 </head>
 <body>
-<p><a href="{{ root }}/">Dashboard</a></p>
+<header><a href="{{ root }}/">Dashboard</a></header>
+<main>
 <h1>{{ title }} API {{ version }}</h1>
 <p>Send a key with every request: <code>Authorization: Bearer kw_…</code>. Errors are
 <code>application/problem+json</code>. The same as a document for tools:
 <a href="{{ root }}/openapi.json">openapi.json</a>.</p>
 <p><label>Find a route <input id="filter" type="search" autocomplete="off"></label></p>
-<main>
 {% for tag, routes in groups %}
 <h2>{{ tag }}</h2>
 {% for route in routes %}

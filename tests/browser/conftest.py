@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from monitor.api import auth
 from monitor.app import create_app
 from monitor.settings import Settings
 from monitor.store.session import make_engine, writing
+from tests.browser.places import places
 from tests.dashboards.seeded import Seeded, seed
+from tests.keys import SECRET_KEY
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = [
@@ -51,19 +54,45 @@ class Running:
 
     def login_url(self) -> str:
         """A new log-in link of an admin."""
-        with writing(self.engine) as connection:
-            token = auth.issue_login(connection, 1, "anna", "admin", clock.now())
-        return auth.login_url(self.base_url, token)
+        return new_login(self.engine, self.base_url)
+
+
+def new_login(engine: Engine, base_url: str, name: str = "anna") -> str:
+    """A new log-in link of an admin of that name."""
+    with writing(engine) as connection:
+        token = auth.issue_login(connection, 1, name, "admin", clock.now())
+    return auth.login_url(base_url, token)
 
 
 @pytest.fixture(scope="session")
 def running_app(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The real application under uvicorn in a thread, on a seeded database."""
-    path = tmp_path_factory.mktemp("running") / "keepwatch.db"
+    """The real application on a seeded database."""
+    with installation(migrated_file, tmp_path_factory.mktemp("running")) as (engine, settings):
+        seeded = seed(engine, settings)
+        with serving(engine, settings) as base_url:
+            yield Running(base_url, seeded, engine)
+
+
+@pytest.fixture(scope="session")
+def all_pages(running_app: Running) -> dict[str, str]:
+    """The address of every page, by what it is called."""
+    return places(running_app.engine, running_app.seeded)
+
+
+@contextmanager
+def installation(migrated_file: Path, folder: Path) -> Iterator[tuple[Engine, Settings]]:
+    """A database of its own and its settings."""
+    path = folder / "keepwatch.db"
     shutil.copy(migrated_file, path)
-    settings = Settings(database_url=f"sqlite:///{path}")
+    settings = Settings(database_url=f"sqlite:///{path}", secret_key=SECRET_KEY)
     engine = make_engine(settings)
-    seeded = seed(engine, settings)
+    yield engine, settings
+    engine.dispose()
+
+
+@contextmanager
+def serving(engine: Engine, settings: Settings) -> Iterator[str]:
+    """The application under uvicorn in a thread; where it is."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(settings, engine), log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
@@ -72,11 +101,10 @@ def running_app(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -
     while not server.started and time.monotonic() < until:
         time.sleep(0.02)
     assert server.started
-    yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", seeded, engine)
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     server.should_exit = True
     thread.join(20)
     listening.close()
-    engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -93,6 +121,11 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+# What the Content-Security-Policy forbade, said aloud: not every kind of breach is an error on the console.
+TELL_REPORTS = """addEventListener("securitypolicyviolation", (breach) =>
+  console.error(`CSP: ${breach.effectiveDirective} ${breach.blockedURI} ${breach.sample}`));"""
+
+
 class Watched:
     """Pages of one session, and everything that went wrong in them."""
 
@@ -100,6 +133,7 @@ class Watched:
         self.context = context
         self.base_url = base_url
         self.wrong: list[str] = []
+        context.add_init_script(TELL_REPORTS)
         context.on("console", lambda message: self._note(message.type, message.text))
         context.on("weberror", lambda error: self.wrong.append(str(error.error)))
         context.on("dialog", lambda dialog: (self.wrong.append("a dialog: " + dialog.message), dialog.dismiss()))
@@ -117,13 +151,18 @@ class Watched:
 
 
 def log_in(browser: Browser, running: Running, **options: object) -> Watched:
+    return open_session(browser, running.base_url, running.login_url(), **options)
+
+
+def open_session(browser: Browser, base_url: str, login: str, **options: object) -> Watched:
+    """A browser's context that has used the log-in link."""
     context = browser.new_context(**options)  # type: ignore[arg-type]
     context.set_default_timeout(30_000)
-    watched = Watched(context, running.base_url)
+    watched = Watched(context, base_url)
     page = context.new_page()
-    page.goto(running.login_url())
+    page.goto(login)
     page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(running.base_url + "/")
+    page.wait_for_url(base_url + "/")
     page.close()
     return watched
 

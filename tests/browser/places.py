@@ -1,0 +1,49 @@
+"""Every page of the dashboard in the seeded installation, by what people call it."""
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from dashboards.links import Links
+from monitor import backtests, clock, reports
+from monitor.evaluate.rules import read_rule
+from monitor.store import tables as t
+from monitor.store.catalog import get_model
+from monitor.store.session import reading, writing
+from tests.dashboards.seeded import START, Seeded
+
+LINKS = Links()
+
+
+def places(engine: Engine, seeded: Seeded) -> dict[str, str]:
+    """The address of each page; makes the report and the back-test that two of them show."""
+    model = seeded.drifting
+    with writing(engine) as connection:
+        known = get_model(connection, 1, model)
+        asked = reports.ask(connection, known, START, START + clock.DAY, clock.now())
+    with reading(engine) as connection:
+        alerts = dict(
+            connection.execute(sa.select(t.alert.c.family, sa.func.min(t.alert.c.id)).group_by(t.alert.c.family)).all()
+        )
+        condition = {"metric": "psi", "feature": "amount", "op": ">", "value": 0.2}
+        rule = read_rule(connection, known, {"conditions": [condition]})
+    played = backtests.ask(engine, known, backtests.Asked(rule, None, START, START + 3 * clock.DAY), clock.now())
+    return {
+        "models": LINKS.home(),
+        "model": LINKS.model(model, range_="all"),
+        "model that learns": LINKS.model(seeded.learning),
+        "model without rows": LINKS.model(seeded.empty),
+        "features": LINKS.features(model, range_="all"),
+        "numeric feature": LINKS.feature(model, "amount", range_="all"),
+        "categorical feature": LINKS.feature(model, "plan", range_="all"),
+        "alerts": LINKS.alerts(),
+        "alert of inputs": LINKS.alert(alerts["features"]),
+        "alert of performance": LINKS.alert(alerts["performance"]),
+        "silences": LINKS.silences(),
+        "channels": LINKS.channels(),
+        "report": LINKS.report(model, asked.id),
+        "back-test": LINKS.backtest(model, played.id),
+        "health": LINKS.doctor(),
+        "reference of the API": LINKS.docs(),
+        "log-in": LINKS.login(),
+        "nothing there": "/models/unknown",
+    }
