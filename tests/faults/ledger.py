@@ -9,6 +9,7 @@ import json
 import random
 import threading
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +79,7 @@ class Ledger:
         self._answers = 0
         self._open: deque[Sent] = deque()  # sent, and not answered
         self._done: list[Sent] = []
+        self.told: list[Sent] = []  # what a 200 was answered to, in order
         self._number = 0
 
     def next(self, size: int | None = None) -> Sent:
@@ -137,6 +139,7 @@ class Ledger:
             self._answers += 1
             self._answered.notify_all()
             if answer.status == 200:
+                self.told.append(sent)
                 self._settle(sent, told)
                 return True
             if answer.status not in (429, 503) or "retry-after" not in answer.headers:
@@ -173,34 +176,38 @@ class Ledger:
         return bool(self._open)
 
     def compare(self, connection: Connection) -> Found:
-        """Count what is gone, doubled or changed, now that everything was acknowledged or nothing will be any more."""
-        model = catalog.get_model(connection, 1, self.model)
-        end = blocks.log_end(connection, model.id)
-        rows: Counter[str] = Counter()
-        numbers: dict[str, int] = {}
-        for first, batch in blocks.read_blocks(connection, model.id, 0, end.next_row):
-            for at, row in enumerate(batch.to_pylist()):
-                token = row.get("t:token") or row["id"]
-                rows[token] += 1
-                numbers[row["id"]] = first + at
-                self.found.changed += row["f:x"] != value_of(token) or row["prediction"] != "1"
-        keyed = {bytes(key): row for key, _, row in blocks.rows_of_keys(connection, model.id, keys_of(list(numbers)))}
-        # Every row is found by its id, and there.
-        self.found.changed += sum(
-            keyed.get(key) != numbers[one] for one, key in zip(numbers, keys_of(list(numbers)), strict=True)
-        )
-        told = sa.select(outcome.c.id).where(outcome.c.model_id == model.id)
-        outcomes = Counter(connection.execute(told).scalars().all())
-        pairs = Counter(token for sent in self._done if sent.kind == "events" for token in sent.tokens)
-        for sent in self._done:
-            if sent.kind == "events":
-                complete = [token for token in sent.tokens if pairs[token] == 2]
-                self.found.lost += sum(token not in rows for token in complete)
-            else:
-                there = rows if sent.kind == "predictions" else outcomes
-                self.found.lost += sum(token not in there for token in sent.tokens)
-        self.found.doubled += sum(count - 1 for count in rows.values()) + sum(count - 1 for count in outcomes.values())
+        """Add what is gone, doubled or changed, now that everything was acknowledged or nothing will be any more."""
+        there = compared(connection, self.model, self._done)
+        for name in ("lost", "doubled", "changed"):
+            setattr(self.found, name, getattr(self.found, name) + getattr(there, name))
         return self.found
+
+
+def compared(connection: Connection, name: str, acknowledged: Sequence[Sent]) -> Found:
+    """What is stored of a model, against the requests that were acknowledged."""
+    found = Found()
+    model = catalog.get_model(connection, 1, name)
+    rows: Counter[str] = Counter()
+    numbers: dict[str, int] = {}
+    for first, batch in blocks.read_blocks(connection, model.id, 0, blocks.log_end(connection, model.id).next_row):
+        for at, row in enumerate(batch.to_pylist()):
+            token = row.get("t:token") or row["id"]
+            rows[token] += 1
+            numbers[row["id"]] = first + at
+            # A half whose other half never came is no row yet: what is a row has all of its values.
+            found.changed += row["f:x"] != value_of(token) or row["prediction"] != "1"
+    keys = keys_of(list(numbers))
+    places = {bytes(key): row for key, _, row in blocks.rows_of_keys(connection, model.id, keys)}
+    # Every row is found by its id, and there.
+    found.changed += sum(places.get(key) != at for key, at in zip(keys, numbers.values(), strict=True))
+    told = sa.select(outcome.c.id).where(outcome.c.model_id == model.id)
+    outcomes = Counter(connection.execute(told).scalars().all())
+    halves = Counter(token for sent in acknowledged if sent.kind == "events" for token in sent.tokens)
+    for sent in acknowledged:
+        there = outcomes if sent.kind == "outcomes" else rows
+        found.lost += sum(token not in there for token in sent.tokens if halves.get(token, 2) == 2)
+    found.doubled = sum(count - 1 for count in rows.values()) + sum(count - 1 for count in outcomes.values())
+    return found
 
 
 def _event(token: str, side: str) -> dict[str, Any]:
