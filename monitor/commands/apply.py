@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from monitor.commands.sections import Field, Outcome
 
 ACTOR = "apply"
-_SIGNS = {"new": "+", "changed": "~", "same": " "}
+_SIGNS = {"new": "+", "changed": "~", "same": " ", "removed": "-"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,14 @@ class Applied:
     singular: str
     name: str
     outcome: "Outcome"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a file came to: `left` is what earlier files declared and this one does not name, when it was not pruned."""
+
+    done: tuple[Applied, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 class _Undo(Exception):
@@ -44,13 +52,17 @@ def register(app: typer.Typer) -> None:
 def apply(
     file: Annotated[Path | None, typer.Argument(help="A YAML file.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the diff and change nothing.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove what an earlier file declared and this one does not name.")
+    ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of such a file and exit.")] = False,
     project: Project = "default",
     as_json: Json = False,
 ) -> None:
     """Make models, monitors, channels, routes, silences and the project's policy what a file says; twice is as once.
 
-    What the file does not name stays as it is.
+    What the file does not name stays as it is. With --prune what an earlier file declared is removed, in the sections
+    that this file has; what was made by hand stays, and so do models.
     """
     from monitor.commands.manifest import ManifestError, read_manifest
     from monitor.commands.sections import json_schema
@@ -61,18 +73,18 @@ def apply(
     if file is None:
         raise SetupError("name a file: keepwatch apply FILE.yaml (or --schema)")
     try:
-        done = _apply(read_manifest(file), project, dry_run)
+        found = _apply(read_manifest(file), project, dry_run, prune)
     except ManifestError as error:
         for line in error.lines[:50]:
             complain(line)
         raise typer.Exit(2) from None
     if as_json:
-        say_json({"dry_run": dry_run, "changes": [_shown(one) for one in done]})
+        say_json({"dry_run": dry_run, "changes": [_shown(one) for one in found.done], "left": list(found.left)})
     else:
-        _say_diff(done, dry_run)
+        _say_diff(found, dry_run, prune)
 
 
-def _apply(manifest: "Manifest", project: str, dry_run: bool) -> list[Applied]:
+def _apply(manifest: "Manifest", project: str, dry_run: bool, prune: bool) -> Run:
     """Apply all of it in one transaction; a dry run is the same, rolled back."""
     from monitor import installation
     from monitor.alerts.notify import wake_all
@@ -81,7 +93,7 @@ def _apply(manifest: "Manifest", project: str, dry_run: bool) -> list[Applied]:
     from monitor.store import keys
     from monitor.store.session import writing
 
-    done: list[Applied] = []
+    run = Run()
     now = clock.now()
     with opened() as engine:
         found = installation.with_secret_key(settings.load())
@@ -90,13 +102,31 @@ def _apply(manifest: "Manifest", project: str, dry_run: bool) -> list[Applied]:
                 project_id = keys.project_id_of(connection, project)
                 ctx = Context(engine, found, Principal(project_id, ACTOR, "admin"))
                 done = _apply_all(connection, ctx, manifest, now)
-                if any(one.outcome.action != "same" for one in done):
+                run = _prune(connection, ctx, manifest, done, now, prune)
+                if any(one.outcome.action != "same" for one in run.done):
                     wake_all(connection, project_id, now)
                 if dry_run:
                     raise _Undo
         except _Undo:
             pass
-    return done
+    return run
+
+
+def _prune(
+    connection: Connection, ctx: "Context", manifest: "Manifest", done: list[Applied], now: int, prune: bool
+) -> Run:
+    from monitor.commands import pruning
+    from monitor.commands.sections import SECTIONS, Outcome
+
+    named = {(one.section, one.name) for one in done}
+    pruning.note_declared(connection, ctx, sorted(named))
+    left = pruning.left_over(connection, ctx, manifest.content, named)
+    if not prune:
+        return Run(tuple(done), tuple(f"{SECTIONS[section].singular} {name}" for section, name in left))
+    for section, name in left:
+        pruning.remove(connection, ctx, section, name, now)
+        done.append(Applied(section, SECTIONS[section].singular, name, Outcome("removed")))
+    return Run(tuple(done))
 
 
 def _apply_all(connection: Connection, ctx: "Context", manifest: "Manifest", now: int) -> list[Applied]:
@@ -168,17 +198,21 @@ def _shown(one: Applied) -> dict[str, Any]:
     return {"section": one.section, "name": one.name, "action": one.outcome.action, "fields": fields}
 
 
-def _say_diff(done: list[Applied], dry_run: bool) -> None:
-    for one in done:
+def _say_diff(run: Run, dry_run: bool, prune: bool) -> None:
+    for one in run.done:
         if one.outcome.action != "same":
             say(f"{_SIGNS[one.outcome.action]} {one.singular} {one.name}".rstrip())
             for field in one.outcome.fields:
                 say(f"    {_line(field, one.outcome.action)}")
         if one.outcome.note and not (dry_run and "secret" in one.outcome.note):
             say(f"  {one.singular} {one.name}: {one.outcome.note}")
-    counts = [sum(one.outcome.action == action for one in done) for action in ("new", "changed", "same")]
+    actions = ("new", "changed", "same", "removed") if prune else ("new", "changed", "same")
+    counts = {action: sum(one.outcome.action == action for one in run.done) for action in actions}
     verb = "would be applied" if dry_run else "applied"
-    say("{} new, {} changed, {} unchanged: {}.".format(*counts, verb if counts[0] + counts[1] else "nothing to do"))
+    told = ", ".join(f"{number} {'unchanged' if action == 'same' else action}" for action, number in counts.items())
+    say(f"{told}: {verb if len(run.done) > counts['same'] else 'nothing to do'}.")
+    if run.left:
+        say(f"Declared by an earlier file and not by this one (--prune removes it): {', '.join(run.left)}.")
 
 
 def _line(field: "Field", action: str) -> str:

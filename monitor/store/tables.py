@@ -554,6 +554,15 @@ project_policy = _table(
     sa.Column("updated_by", Text, nullable=False),
 )
 
+# What files declare (`keepwatch apply`), by the id of what was made: a later file may remove what it no longer names.
+declared = _table(
+    "declared",
+    sa.Column("project_id", Int, primary_key=True, autoincrement=False),
+    sa.Column("section", Text, primary_key=True),
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("ref", Text, nullable=False),
+)
+
 # ---------------------------------------------------------------- background work
 
 lease = _table(

@@ -12,10 +12,12 @@ import yaml
 
 from monitor import clock, settings
 from monitor.alerts.notify import end_silence
+from monitor.alerts.rules import read_silence
 from monitor.commands.manifest import read_manifest
 from monitor.store import channels, keys, routing, silences
 from monitor.store import tables as t
 from monitor.store.session import make_engine, reading, writing
+from tests.alerts.receivers import make_channel
 from tests.keys import SECRET_KEY
 
 Run = Callable[..., tuple[int, str, str]]
@@ -155,6 +157,47 @@ def test_a_silence_that_is_over_is_not_made_and_one_that_was_ended_by_hand_acts_
         end_silence(connection, 1, found.id, clock.now())
     engine.dispose()
     assert "~ silence reload\n    endsAt: 20" in apply(FILE)[1] and _rows()["silence"] == 1
+
+
+def test_prune_removes_what_an_earlier_file_declared_and_nothing_made_by_hand(apply: Run) -> None:
+    apply(FILE)
+    engine = make_engine(settings.load())
+    with writing(engine) as connection:
+        for name in ("by-hand", "spare"):
+            make_channel(connection, "https://1.1.1.1/", name)
+        everything = {"matchers": [{"name": "model", "value": "x"}], "endsAt": "2199-01-01T00:00:00Z"}
+        silences.add_silence(connection, read_silence(everything, 1, clock.now(), "Ada"))
+    shorter = (
+        "monitors: {rides: {}}\nchannels: {by-hand: {kind: webhook, url: 'https://1.1.1.1/'}}\nroutes:\nsilences: {}\n"
+    )
+    left = "(--prune removes it): route night, silence reload, monitor rides/few, channel on-call.\n"
+    assert apply(shorter)[1].endswith(left)
+    before = _rows()
+    dry = apply(shorter, "--prune", "--dry-run")[1]
+    removed = "- route night\n- silence reload\n- monitor rides/few\n- channel on-call\n"
+    assert dry.endswith(removed + "0 new, 0 changed, 1 unchanged, 4 removed: would be applied.\n") and _rows() == before
+    assert apply(shorter, "--prune")[1] == dry.replace("would be applied", "applied")
+    assert apply(shorter, "--prune")[1] == "0 new, 0 changed, 1 unchanged, 0 removed: nothing to do.\n"
+    with reading(engine) as connection:
+        assert set(channels.names_of(connection, 1).values()) == {"by-hand", "spare"}
+        assert len(silences.list_silences(connection, 1, clock.now(), limit=9, state="active")[0]) == 1
+    engine.dispose()
+    # A section that the file does not have is left alone, and models are.
+    apply(FILE)
+    assert apply("models: {}\n", "--prune")[1] == "0 new, 0 changed, 0 unchanged, 0 removed: nothing to do.\n"
+    assert apply(FILE, "--json")[1].count('"same"') == 7
+
+
+def test_a_namesake_made_by_hand_is_not_what_was_declared(apply: Run) -> None:
+    apply(FILE)
+    engine = make_engine(settings.load())
+    with writing(engine) as connection:
+        found = channels.find_channel(connection, 1, "on-call", SECRET_KEY)
+        assert found is not None
+        channels.delete_channel(connection, 1, found.id)
+        make_channel(connection, "https://1.1.1.1/", "on-call")
+    engine.dispose()
+    assert "0 removed" in apply("channels: {}\n", "--prune")[1] and _rows()["channel"] == 1
 
 
 def test_another_project_is_another_house(apply: Run) -> None:
