@@ -23,7 +23,7 @@ from monitor.ingest.validate import Times
 from monitor.leadership import Leadership
 from monitor.settings import Settings
 from monitor.stats.verdict import Verdict
-from monitor.store import catalog, compaction, counted, retention, sessions, ticks
+from monitor.store import catalog, compaction, counted, retention, sessions, sweeping, ticks
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
 from monitor.store.ticks import Tick
@@ -34,6 +34,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds, after a model's evaluation f
 TURN = 10.0  # seconds that a model with a backlog is worked at before the others have their turn
 NOTE_SECONDS = 15.0  # between two notes that this worker lives
 MOST_IDLE = 20  # steps without any progress: another evaluator is at the same model
+MESSAGES_KEPT = 90 * clock.DAY  # at least: a budget of the project looks back over what was told
 
 
 def evaluate_model(
@@ -223,7 +224,7 @@ def _expire(engine: Engine, model: Model, before: int, place: Place | None) -> i
 
 
 def sweep(engine: Engine, settings: Settings, wall: int) -> int:
-    """Remove raw rows, rejected rows and log-ins whose time is over; returns how many raw rows.
+    """Remove raw rows, rejected rows, messages, silences and log-ins whose time is over; returns how many raw rows.
 
     Raw rows live for the retention, counted from the end of the model's label delay, on the model's clock; and, when
     evaluation lags, until their window has given its evidence.
@@ -232,6 +233,10 @@ def sweep(engine: Engine, settings: Settings, wall: int) -> int:
     place = place_of(settings.archive_url) if settings.archive_url else None
     with writing(engine) as connection:
         sessions.sweep(connection, wall)
+    messages_before = wall - max(settings.retention_us, MESSAGES_KEPT)
+    sweeping.sweep_notifications(engine, messages_before)
+    sweeping.sweep_deliveries(engine, messages_before)
+    sweeping.sweep_silences(engine, messages_before)
     with reading(engine) as connection:
         models = [catalog.get_model_by_id(connection, model_id) for model_id in catalog.model_ids(connection)]
         clocks = [catalog.model_now(connection, model, wall) for model in models]
