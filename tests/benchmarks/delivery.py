@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.delivery [--messages 300] [--hanging 20] [--database URL]
 
-A worker runs in a process of its own. Messages are committed at random instants, as evaluation does, for a channel that
-answers; before, twenty other channels are given ten messages each that hang. Timed is from the end of the commit to the
-arrival at the receiver. The last line is one JSON object.
+A worker runs in a process of its own, on SQLite and then on a PostgreSQL of its own (or on --database). Messages are
+committed at random instants, as evaluation does, for a channel that answers; before, twenty other channels are given
+ten messages each that hang. Timed is from the end of the commit to the arrival at the receiver. The last line is one
+JSON object.
 """
 
 import argparse
@@ -14,7 +15,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from monitor.store import outbox
 from monitor.store.migrate import upgrade
 from monitor.store.session import make_engine, writing
 from tests.alerts.receivers import Handler, Receiver, hang, make_channel
+from tests.benchmarks.databases import databases
 from tests.keys import SECRET_KEY
 
 ROOT = Path(__file__).parents[2]
@@ -90,9 +91,8 @@ def main() -> None:
     parser.add_argument("--hanging", type=int, default=20)
     parser.add_argument("--database")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        url = asked.database or f"sqlite:///{folder}/delivery.db"
-        print(json.dumps(measure(url, asked.messages, asked.hanging)))
+    results = [measure(url, asked.messages, asked.hanging) for url in databases(asked.database)]
+    print(json.dumps({"results": results}))
 
 
 if __name__ == "__main__":
