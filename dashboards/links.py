@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from monitor import clock
+from monitor.api.sharing import PREFIX, Shown
 
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f/\\]+")
 
@@ -15,9 +16,19 @@ def _name(text: str) -> str:
 
 @dataclass(frozen=True)
 class Links:
-    """URLs below the path that the service is mounted at (`root`, for instance "" or /keepwatch)."""
+    """URLs below the path that the service is mounted at (`root`, for instance "" or /keepwatch).
+
+    `shared` is what somebody sees who came by a shared link.
+    """
 
     root: str = ""
+    shared: Shown | None = None
+
+    def _page(self, path: str, name: str | None = None) -> str:
+        """A page that can be shared; who came by its link stays on the link."""
+        if self.shared is not None and (self.shared.path, self.shared.name) == (path, name):
+            return self.shared.link
+        return self.root + path
 
     def home(self, search: str | None = None, sort: str | None = None, page: int = 1) -> str:
         return f"{self.root}/" + _query(q=search or None, sort=sort, page=str(page) if page > 1 else None)
@@ -32,40 +43,43 @@ class Links:
         return f"{self.root}/logout"
 
     def model(self, model: str, **query: str | None) -> str:
-        return f"{self.root}/models/{_name(model)}" + _query(**query)
+        return self._page(f"/models/{_name(model)}") + _query(**query)
+
+    def _below(self, model: str) -> str:
+        return f"{self.root}/models/{_name(model)}"
 
     def features(self, model: str, **query: str | None) -> str:
-        return f"{self.model(model)}/features" + _query(**query)
+        return self._page(f"/models/{_name(model)}/features") + _query(**query)
 
     def feature(self, model: str, feature: str, **query: str | None) -> str:
         """A feature's page; names that a path cannot carry (slashes, dots, control characters) go into the query."""
         if not _PLAIN.fullmatch(feature) or feature in (".", ".."):
-            return self.features(model) + _query(name=feature, **query)
-        return f"{self.features(model)}/{_name(feature)}" + _query(**query)
+            return self._page(f"/models/{_name(model)}/features", feature) + _query(name=feature, **query)
+        return self._page(f"/models/{_name(model)}/features/{_name(feature)}") + _query(**query)
 
     def reports(self, model: str) -> str:
-        return f"{self.model(model)}/reports"
+        return f"{self._below(model)}/reports"
 
     def events(self, model: str) -> str:
-        return f"{self.model(model)}/events"
+        return f"{self._below(model)}/events"
 
     def event_removal(self, model: str, event: str) -> str:
         return f"{self.events(model)}/{_name(event)}/delete"
 
     def monitors(self, model: str) -> str:
-        return f"{self.model(model)}/monitors"
+        return f"{self._below(model)}/monitors"
 
     def monitor_removal(self, model: str, monitor: str) -> str:
         return f"{self.monitors(model)}/{_name(monitor)}/delete"
 
     def backtests(self, model: str) -> str:
-        return f"{self.model(model)}/backtests"
+        return f"{self._below(model)}/backtests"
 
     def backtest(self, model: str, backtest: str) -> str:
         return f"{self.backtests(model)}/{_name(backtest)}"
 
     def budget(self, model: str) -> str:
-        return f"{self.model(model)}/budget"
+        return f"{self._below(model)}/budget"
 
     def report(self, model: str, report: str) -> str:
         return f"{self.reports(model)}/{_name(report)}"
@@ -80,10 +94,20 @@ class Links:
         return f"{self.root}/alerts" + _query(**query)
 
     def alert(self, alert: str) -> str:
-        return f"{self.root}/alerts/{_name(alert)}"
+        return self._page(f"/alerts/{_name(alert)}")
 
     def alert_action(self, alert: str, action: str) -> str:
-        return f"{self.alert(alert)}/{action}"
+        return f"{self.root}/alerts/{_name(alert)}/{action}"
+
+    def shares(self) -> str:
+        return f"{self.root}/shares"
+
+    def share_end(self, share: str) -> str:
+        return f"{self.shares()}/{_name(share)}/revoke"
+
+    def link(self, token: str) -> str:
+        """What a shared page is opened by."""
+        return f"{self.root}{PREFIX}{token}"
 
     def silences(self, **query: str | None) -> str:
         return f"{self.root}/silences" + _query(**query)

@@ -24,7 +24,8 @@ class Frame:
     """What every page shows around its content.
 
     `theme` is "light", "dark" or "" (the system's choice); `viewer` the name of the session or key, "" before log-in;
-    `firing` the number of open alerts; `refresh` seconds after which an untouched page loads again, 0 for never.
+    `firing` the number of open alerts; `refresh` seconds after which an untouched page loads again, 0 for never;
+    `address` that of the page where it can be shared, else "".
     """
 
     links: Links
@@ -34,6 +35,7 @@ class Frame:
     firing: int = 0
     section: str = ""
     refresh: int = 0
+    address: str = ""
 
 
 def page(template: str, frame: Frame, status: int = 200, **content: Any) -> HTMLResponse:

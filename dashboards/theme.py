@@ -66,6 +66,7 @@ SILENCE = {
     "pending": State("To come", "clock", "quiet"),
     "expired": State("Over", "empty", "quiet"),
 }
+REVOKED = State("Revoked", "octagon", "quiet")  # a shared link
 REPORT = {
     "pending": State("Waiting", "clock", "info"),
     "running": State("Running", "clock", "info"),

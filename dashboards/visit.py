@@ -1,9 +1,9 @@
 """One request for a page: who looks, how links begin, which theme; and errors shown as pages."""
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from fastapi import Depends
 from fastapi.routing import APIRoute
@@ -16,6 +16,7 @@ from dashboards.render import Frame, compressed, page
 from monitor.api.auth import Principal
 from monitor.api.deps import Ctx
 from monitor.api.gate import is_page, own_path
+from monitor.api.sharing import MAY_BE_SHARED
 from monitor.errors import Problem, TooLarge, Unauthorized
 from monitor.store import overview
 
@@ -27,10 +28,12 @@ def bare_frame(request: Request) -> Frame:
     """The frame of a page that stands before log-in, or of an error."""
     principal = request.scope.get("principal")
     chosen = request.cookies.get(THEME_COOKIE, "")
+    path, query = own_path(request.scope), request.url.query
     return Frame(
-        links=Links(str(request.scope.get("root_path", "")).rstrip("/")),
+        links=Links(str(request.scope.get("root_path", "")).rstrip("/"), request.scope.get("shared")),
         theme=chosen if chosen in ("light", "dark") else "",
         viewer=principal.name if isinstance(principal, Principal) else "",
+        address=f"{quote(path)}?{query}" if MAY_BE_SHARED.fullmatch(quote(path)) else "",
     )
 
 
@@ -61,10 +64,8 @@ class Visit:
     def frame(self, connection: Connection, section: str, refresh: int = 0) -> Frame:
         """The frame with the number of open alerts; one query."""
         counts = overview.open_alert_counts(connection, self.project_id)
-        return Frame(
-            links=self.bare.links,
-            theme=self.bare.theme,
-            viewer=self.bare.viewer,
+        return replace(
+            self.bare,
             may_write=self.ctx.principal.may("admin"),
             firing=sum(counts.values()),
             section=section,

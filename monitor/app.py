@@ -12,6 +12,7 @@ from dashboards import routes as dashboards
 from dashboards.visit import error_page
 from monitor.api import (
     alerts,
+    badge,
     channels,
     docs,
     events,
@@ -49,6 +50,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     metrics.router,
     docs.router,
     models.router,
+    badge.router,
     predictions.router,
     alerts.router,
     channels.router,

@@ -23,7 +23,7 @@ from monitor.ingest.validate import Times
 from monitor.leadership import Leadership
 from monitor.settings import Settings
 from monitor.stats.verdict import Verdict
-from monitor.store import catalog, compaction, counted, retention, sessions, sweeping, ticks
+from monitor.store import catalog, compaction, counted, retention, sessions, shares, sweeping, ticks
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
 from monitor.store.ticks import Tick
@@ -233,6 +233,7 @@ def sweep(engine: Engine, settings: Settings, wall: int) -> int:
     place = place_of(settings.archive_url) if settings.archive_url else None
     with writing(engine) as connection:
         sessions.sweep(connection, wall)
+        shares.sweep(connection, wall)
     messages_before = wall - max(settings.retention_us, MESSAGES_KEPT)
     sweeping.sweep_notifications(engine, messages_before)
     sweeping.sweep_deliveries(engine, messages_before)

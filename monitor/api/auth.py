@@ -122,7 +122,7 @@ class KeyRing:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._known: dict[tuple[str, str], tuple[float, keys.Key | Principal | None]] = {}
         self._used: dict[str, int] = {}
         self._flushed = clock.monotonic()
@@ -166,7 +166,7 @@ class KeyRing:
             used, self._used = self._used, {}
             self._flushed = clock.monotonic()
         if used:
-            with writing(self._engine) as connection:
+            with writing(self.engine) as connection:
                 keys.mark_used(connection, used)
 
     def _fresh(self, kind: str, name: str) -> tuple[float, keys.Key | Principal | None] | None:
@@ -179,7 +179,7 @@ class KeyRing:
             return fresh[1]
         asked_at = clock.monotonic()
         found: keys.Key | Principal | None
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             if kind == "key":
                 found = keys.find_key(connection, name)
             else:

@@ -19,6 +19,7 @@ from monitor.api import problems
 from monitor.api.auth import SAFE, KeyRing, Principal, required_scope, sent_key, sent_session
 from monitor.api.headers import guarded
 from monitor.api.hosts import is_clean, is_own, nul_parameter, own_hosts, same_origin
+from monitor.api.sharing import PREFIX, open_link
 from monitor.errors import Forbidden, Invalid, Problem, TooLarge, Unreadable
 from monitor.settings import Settings
 
@@ -90,6 +91,11 @@ class Gate:
             return problems.answer(problem)
 
     async def _rights(self, scope: Scope, path: str, method: str, headers: dict[bytes, bytes]) -> Response | None:
+        if path.startswith(PREFIX):
+            shown = await run_in_threadpool(open_link, self.ring.engine, scope, path)
+            if shown is not None:
+                scope["principal"] = shown
+            return None
         needed = required_scope(method, path)
         if needed is None:
             if method not in SAFE and not same_origin(headers, self.public_url, required=False):

@@ -11,7 +11,6 @@ _ALWAYS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
 
@@ -19,6 +18,11 @@ _ALWAYS = [
 def may_be_framed(path: str) -> bool:
     """Whether the answer is a report's HTML: the one that sets its own, sandboxed policy."""
     return path.startswith("/v1/models/") and path.endswith("/html") and "/reports/" in path
+
+
+def may_be_embedded(path: str) -> bool:
+    """Whether pages of other sites may show the answer: the badge, a picture that is made for it."""
+    return path.endswith("/badge.svg") and path.startswith(("/v1/models/", "/shared/"))
 
 
 def guarded(send: Send, path: str, request_id: str, *, https: bool) -> Send:
@@ -33,6 +37,8 @@ def guarded(send: Send, path: str, request_id: str, *, https: bool) -> Send:
                 headers = [pair for pair in headers if pair[0].lower() != b"content-security-policy"]
                 headers += [(b"content-security-policy", CSP.encode()), (b"x-frame-options", b"DENY")]
             headers += _ALWAYS
+            origin = b"cross-origin" if may_be_embedded(path) else b"same-origin"
+            headers.append((b"cross-origin-resource-policy", origin))
             if not path.startswith("/static/"):
                 headers = [pair for pair in headers if pair[0].lower() != b"cache-control"]
                 headers.append((b"cache-control", b"no-store"))

@@ -586,6 +586,20 @@ job_run = _table(
     sa.Column("error", Text),
 )
 
+share = _table(
+    "share",
+    sa.Column("id", Text, primary_key=True),
+    _project(),
+    _model(),
+    sa.Column("token_hash", Text, nullable=False, unique=True),
+    sa.Column("path", Text, nullable=False),
+    sa.Column("query", Text, nullable=False),
+    sa.Column("created_at", Int, nullable=False),
+    sa.Column("created_by", Text, nullable=False),
+    sa.Column("expires_at", Int, nullable=False),
+    sa.Column("revoked_at", Int),
+)
+
 # What workers have counted for Prometheus: a sample and its labels (JSON) with its total.
 counted = _table(
     "counted",
