@@ -6,10 +6,10 @@ recently used go first.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import groupby
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from sqlalchemy.engine import Connection
@@ -27,6 +27,7 @@ LIMIT = 64 << 20
 _LONG = 14  # a stretch of more parts is merged from weeks, which stretches that overlap share
 
 Contents = tuple[bytes, ...]
+Found = TypeVar("Found")
 
 
 class _Entry(NamedTuple):
@@ -105,22 +106,38 @@ class KeptShelf(Shelf):
 
     def measures(self, from_at: int, to_at: int, metrics: Sequence[str]) -> Measures | None:
         """These metrics of [from_at, to_at) against the reference of its binning; None where nothing was profiled."""
+
+        def measured(profile: Profile) -> Measures:
+            reference = self.reference(profile.binning.number)
+            return measure(profile, None if reference is None else reference.profile, metrics)
+
+        return self.of_profile(from_at, to_at, ("measures", *metrics), measured, _size)
+
+    def of_profile(
+        self,
+        from_at: int,
+        to_at: int,
+        name: tuple[Hashable, ...],
+        compute: Callable[[Profile], Found],
+        size: Callable[[Found], int],
+    ) -> Found | None:
+        """What `compute` makes of the profile of [from_at, to_at) and of its reference; None where nothing was
+        profiled. It is kept under `name`, which has to say all that it depends on beside those two."""
         plan = self._plan(from_at, to_at)
         if plan is None or plan.number is None:
             return None
         ready, again = self._ready(plan.parts, plan.number)
-        reference = self.reference(plan.number)
-        key = ("measures", self._key(plan.parts, plan.number), tuple(metrics))
-        read_with, contents = reference or self.binning(plan.number), self._contents(ready)
+        key = ("found", self._key(plan.parts, plan.number), name)
+        read_with, contents = self.reference(plan.number) or self.binning(plan.number), self._contents(ready)
         is_whole = not again and not plan.edges and len(plan.parts) <= _LONG
         if is_whole and (known := KEPT.get(key, read_with, contents)) is not None:
             return known  # type: ignore[no-any-return]
         profile = self._merged(plan, plan.number)
         if profile is None:
             return None
-        found = measure(profile, None if reference is None else reference.profile, metrics)
+        found = compute(profile)
         if is_whole:
-            KEPT.put(key, read_with, contents, found, _size(found))
+            KEPT.put(key, read_with, contents, found, size(found))
         return found
 
     def _merged(self, plan: Plan, number: int) -> Profile | None:

@@ -4,6 +4,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy.engine import Connection
@@ -153,20 +154,34 @@ def _from_profiles(connection: Connection, model: Model, asked: Asked, steps: li
     last = evaluations.last_evaluated(connection, model.id, kind)
     final_until = steps[0][0] if last is None else last.end
     revisions = _revisions(connection, model, asked, steps)
+    name = "series", asked.metric.name, asked.feature, asked.segment
     for start, end in steps:
-        profile = shelf.profile(start, end)
-        if profile is None or not profile.rows:
+        found = shelf.of_profile(start, end, name, lambda profile: _cut(shelf, asked, profile), lambda _: 200)
+        if found is None or not found.rows_of_all:
             yield _nothing(start, end)
             continue
-        value = value_of(shelf, asked, profile)
-        counted = profile.labelled if asked.metric.labels else profile.rows
-        state = NO_DATA if not counted else FINAL if end <= final_until else PROVISIONAL
-        rows, labelled = profile.rows, profile.labelled
-        if asked.segment is not None:
-            part = profile.segment(*segment_of(profile.binning, asked.segment))
-            rows, labelled = part.rows, part.labelled
-            state = NO_DATA if not rows else state
-        yield _point(start, end, value, asked.metric, rows, labelled, state, revisions.get(start, 0))
+        counted = found.labelled_of_all if asked.metric.labels else found.rows_of_all
+        state = NO_DATA if not counted or not found.rows else FINAL if end <= final_until else PROVISIONAL
+        revision = revisions.get(start, 0)
+        yield _point(start, end, found.value, asked.metric, found.rows, found.labelled, state, revision)
+
+
+class _Cut(NamedTuple):
+    """A metric of a step, the rows (and those with an outcome) that it is of, and those of the step in all."""
+
+    value: Value
+    rows: int
+    labelled: int
+    rows_of_all: int
+    labelled_of_all: int
+
+
+def _cut(shelf: Shelf, asked: Asked, profile: Profile) -> _Cut:
+    if not profile.rows:
+        return _Cut(Value(), 0, 0, 0, 0)
+    part = profile if asked.segment is None else profile.segment(*segment_of(profile.binning, asked.segment))
+    value = value_of(shelf, asked, profile)
+    return _Cut(value, part.rows, part.labelled, profile.rows, profile.labelled)
 
 
 def _revisions(connection: Connection, model: Model, asked: Asked, steps: list[tuple[int, int]]) -> dict[int, int]:
