@@ -57,6 +57,9 @@ class Links:
             return self._page(f"/models/{_name(model)}/features", feature) + _query(name=feature, **query)
         return self._page(f"/models/{_name(model)}/features/{_name(feature)}") + _query(**query)
 
+    def versions(self, model: str, **query: str | None) -> str:
+        return f"{self.model(model)}/versions" + _query(**query)
+
     def reports(self, model: str) -> str:
         return f"{self._below(model)}/reports"
 

@@ -24,6 +24,7 @@ from dashboards.pages import models as models_page
 from dashboards.pages import monitors as monitors_page
 from dashboards.pages import report as report_page
 from dashboards.pages import silences as silences_page
+from dashboards.pages import versions as versions_page
 from dashboards.render import page
 from dashboards.visit import Form, Page, PageRoute, Visit
 from monitor import backtests, clock
@@ -114,6 +115,27 @@ def _feature(visit: Visit, model: str, feature: str, from_: str | None, to: str 
         found = feature_page.load(connection, known, feature, now, shown)
         frame = visit.frame(connection, "models", REFRESH if shown.name else 0)
     return page("feature.html", frame, page=found)
+
+
+@router.get("/models/{model}/versions")
+def versions(
+    visit: Page,
+    model: str,
+    baseline: Short = None,
+    candidate: Short = None,
+    pairs: Short = None,
+    from_: From = None,
+    to: To = None,
+    range_: Range = None,
+) -> Response:
+    """Two versions; with `pairs`, rows are read and paired by id."""
+    with reading(visit.ctx.engine) as connection:
+        known = get_model(connection, visit.project_id, model)
+        now = model_now(connection, known, clock.now())
+        shown = stretch.choose(connection, known, now, range_ or versions_page.USUAL, from_, to)
+        found = versions_page.load(connection, known, shown, baseline, candidate, pairs == "yes")
+        frame = visit.frame(connection, "models")
+    return page("versions.html", frame, page=found)
 
 
 @router.get("/alerts")

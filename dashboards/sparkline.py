@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 WIDTH, HEIGHT, GAP = 150, 30, 1
+BAR = 16
 
 
 def sparkline(values: Sequence[float | None], sentence: str) -> Markup:
@@ -53,3 +54,23 @@ def spark_line(values: Sequence[float | None], sentence: str) -> Markup:
     return Markup(
         '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}" preserveAspectRatio="none">{}</svg>'
     ).format(WIDTH, HEIGHT, sentence, Markup(f'<path d="{path}"/>{last}' if path else ""))  # noqa: S704 - numbers only
+
+
+def span_bar(low: float | None, value: float | None, high: float | None, sentence: str) -> Markup:
+    """An interval about nothing: a line at zero in the middle, a bar from low to high, a dot at the value."""
+    reach = max((abs(one) for one in (low, value, high) if one is not None), default=0.0) or 1.0
+
+    def place(at: float) -> float:
+        return WIDTH / 2 + at / reach * (WIDTH / 2 - 6)
+
+    parts = f'<path class="zero" d="M{WIDTH / 2} 1V{BAR - 1}"/>'
+    if low is not None and high is not None:
+        parts += f'<path class="range" d="M{place(low):.1f} {BAR / 2}H{place(high):.1f}"/>'
+    if value is not None:
+        parts += f'<path class="dot" d="M{place(value):.1f} {BAR / 2}h0"/>'
+    return Markup('<svg class="spark span" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH,
+        BAR,
+        sentence,
+        Markup(parts),  # noqa: S704 - numbers only
+    )

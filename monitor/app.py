@@ -30,6 +30,7 @@ from monitor.api import (
     routing,
     series,
     silences,
+    versions,
 )
 from monitor.api.auth import KeyRing
 from monitor.api.gate import Gate
@@ -58,6 +59,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     routing.router,
     references.router,
     series.router,
+    versions.router,
     events.router,
     monitors.router,
     reports.router,

@@ -58,7 +58,8 @@ def load(
 ) -> ModelPage:
     """Everything the page shows, from stored profiles and measurements."""
     zone = Zone(model.config.timezone)
-    verdict = health(connection, model, now)
+    newest = overview.newest(connection, model.project_id, model.id)[model.id]
+    verdict = health(connection, model, now, newest)
     lines = alerts.of_model(connection, model)
     open_alerts = [line for line in lines if line.is_open]
     offered = words.PERFORMANCE[model.task]
@@ -73,7 +74,7 @@ def load(
     over = performance.whole(shelf, ["latency_p95", chosen, calibration], stretch)
     late = performance.headline("latency_p95", over.get("latency_p95"))
     budget = model.config.latency_budget_ms
-    last = overview.newest(connection, model.project_id, model.id)[model.id].row_at
+    last = newest.row_at
     rows = any(point.value for point in found["volume"])
     shown = [
         service.traffic(found["volume"], zone, stretch.step_us),

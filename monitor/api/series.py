@@ -110,14 +110,14 @@ def _query(
         feature=feature,
         segment=segment,
         version=version,
-        from_us=_time("from", start),
-        to_us=_time("to", to),
+        from_us=read_time("from", start),
+        to_us=read_time("to", to),
         step_us=_span(step),
-        as_of_us=_time("as_of", as_of),
+        as_of_us=read_time("as_of", as_of),
     )
 
 
-def _time(field: str, text: str | None) -> int | None:
+def read_time(field: str, text: str | None) -> int | None:
     if text is None:
         return None
     try:

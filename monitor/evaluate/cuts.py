@@ -210,18 +210,23 @@ class Shelf:
     ) -> Iterator[tuple[pa.RecordBatch, list[Held | None] | None]]:
         """The profiled rows of a stretch in this cut, features fitted, with the outcome of each row."""
         waiting: list[pa.RecordBatch] = []
+        for batch in self.rows_of(from_at, to_at, columns):
+            waiting.append(batch)
+            if sum(one.num_rows for one in waiting) >= BATCH_ROWS:
+                yield self._with_outcomes(waiting)
+                waiting = []
+        if waiting:
+            yield self._with_outcomes(waiting)
+
+    def rows_of(self, from_at: int, to_at: int, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
+        """The profiled rows of a stretch in this cut, features fitted, block by block, none of them empty."""
         source = blocks.read_blocks_between(
             self._connection, self.model.id, from_at, to_at, columns, below_row=self._mark.next_row
         )
         for _, batch in source:
             chosen = self._choose(batch, from_at, to_at)
             if chosen.num_rows:
-                waiting.append(rows_of.fit(chosen, self.model.features or {}))
-            if sum(one.num_rows for one in waiting) >= BATCH_ROWS:
-                yield self._with_outcomes(waiting)
-                waiting = []
-        if waiting:
-            yield self._with_outcomes(waiting)
+                yield rows_of.fit(chosen, self.model.features or {})
 
     def _choose(self, batch: pa.RecordBatch, from_at: int, to_at: int) -> pa.RecordBatch:
         stamps = batch.column("timestamp").to_numpy()

@@ -24,16 +24,18 @@ class Health:
     reasons: list[str] = field(default_factory=list)
 
 
-def health(connection: Connection, model: Model, now: int) -> Health:
+def health(connection: Connection, model: Model, now: int, last: Newest | None = None) -> Health:
     """The state of a model at `now`, its own clock.
 
     An open critical alert makes it critical, any other open alert a warning. Without rows for three windows it has no
-    data. Before it has a reference that somebody chose, it is learning.
+    data. Before it has a reference that somebody chose, it is learning. `last`: what came last to it, where that was
+    read already.
     """
-    newest = overview.newest(connection, model.project_id, model.id)
+    if last is None:
+        last = overview.newest(connection, model.project_id, model.id).get(model.id, Newest())
     alerts = _open_alerts(connection, model.project_id, model.id)
     learned = references.learned_from(connection, model.project_id, model.id)
-    return _health(model, alerts.get(model.id, []), newest.get(model.id, Newest()), learned.get(model.id), now)
+    return _health(model, alerts.get(model.id, []), last, learned.get(model.id), now)
 
 
 def healths(

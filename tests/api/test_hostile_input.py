@@ -283,7 +283,7 @@ def test_rows_that_are_accepted_break_no_reader(client: TestClient, engine: Engi
         send(client, "POST", f"/v1/models/{model.name}/predictions", content=json.dumps({"rows": rows}), headers=JSON)
     read_everything(client, evaluate(engine, settings))
     assert send(client, "DELETE", "/v1/models/wide") == 204
-    for url in ("series?metric=volume", "summary?metric=volume", "metrics"):
+    for url in ("series?metric=volume", "summary?metric=volume", "metrics", "compare?baseline=1&candidate=2"):
         assert send(client, "GET", f"/v1/models/wide/{url}") == 404
 
 

@@ -51,3 +51,8 @@ def pages(seeded_engine: Engine, seeded: Seeded) -> Iterator[TestClient]:
         create_app(settings, seeded_engine), base_url=BASE, headers=headers, follow_redirects=False
     ) as client:
         yield client
+
+
+def settings_of(engine: Engine) -> Settings:
+    """The settings of a seeded installation."""
+    return Settings(database_url=str(engine.url), secret_key=SECRET_KEY)
