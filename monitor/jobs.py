@@ -23,7 +23,7 @@ from monitor.ingest.validate import Times
 from monitor.leadership import Leadership
 from monitor.settings import Settings
 from monitor.stats.verdict import Verdict
-from monitor.store import catalog, compaction, counted, retention, sessions, shares, sweeping, ticks
+from monitor.store import catalog, compaction, counted, leases, retention, sessions, shares, sweeping, ticks
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
 from monitor.store.ticks import Tick
@@ -143,7 +143,12 @@ class Jobs:
         self._alone("deliver", self._deliver, shared=True)
 
     def _deliver(self) -> None:
-        deliver.deliver_due(self._engine, self._settings, clock.now(), curve=curves(self._engine))
+        deliver.deliver_due(self._engine, self._settings, self._shared_now(), curve=curves(self._engine))
+
+    def _shared_now(self) -> int:
+        """The time that all workers see: one whose clock is ahead must not take what another is sending."""
+        with reading(self._engine) as connection:
+            return leases.database_now(connection)
 
     def refresh(self) -> None:
         """Tell every Alertmanager again what is open: it forgets what nobody repeats."""

@@ -7,10 +7,12 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from monitor import clock, jobs, worker
+from monitor.alerts import deliver
 from monitor.evaluate.run import Progress
 from monitor.settings import Settings
-from monitor.store import catalog
+from monitor.store import catalog, leases, outbox
 from monitor.store.session import reading, writing
+from tests.alerts.receivers import make_channel
 
 
 class Always:
@@ -69,6 +71,25 @@ def test_a_model_of_another_worker_is_left_alone(
     work.evaluate()
     work.sweep()
     work.deliver()
+
+
+def test_a_worker_whose_clock_is_ahead_does_not_take_what_another_is_sending(
+    postgres_engine: Engine, postgres_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leases run by the database's time; by its own clock this worker's lease of the other would have run out."""
+    with writing(postgres_engine) as connection:
+        channel = make_channel(connection, "http://127.0.0.1:1/")
+        outbox.add(connection, channel, "channel.test", None, "{}", clock.now() - clock.SECOND)
+        now = leases.database_now(connection)
+        claimed = outbox.claim(connection, now, deliver.LEASE, None, per_channel=4, in_all=64)
+        assert len(claimed) == 1
+    real = clock.now
+    monkeypatch.setattr(clock, "now", lambda: real() + clock.HOUR)
+    jobs.Jobs(postgres_engine, postgres_settings, Always()).deliver()
+    with reading(postgres_engine) as connection:
+        (delivery,) = outbox.list_deliveries(connection, channel, limit=9)[0]
+        assert delivery.lease_owner == claimed[0][1].lease_owner
+        assert outbox.attempts_of(connection, [delivery.id]) == {delivery.id: []}
 
 
 def test_a_backlog_is_worked_off_step_by_step(

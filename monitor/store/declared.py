@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor.store import tables as t
+from monitor.store.upsert import upsert
 
 _d = t.declared.c
 
@@ -16,9 +17,8 @@ def refs(connection: Connection, project_id: int) -> dict[tuple[str, str], str]:
 
 def note(connection: Connection, project_id: int, section: str, name: str, ref: str) -> None:
     """A file declares this; `ref` is its id, by which another of the same name is told apart."""
-    forget(connection, project_id, section, name)
     values = {"project_id": project_id, "section": section, "name": name, "ref": ref}
-    connection.execute(sa.insert(t.declared).values(**values))
+    connection.execute(upsert(connection, t.declared), values)
 
 
 def forget(connection: Connection, project_id: int, section: str, name: str) -> None:
