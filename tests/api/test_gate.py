@@ -18,7 +18,14 @@ from monitor.store.session import writing
 Headers = dict[str, str]
 Key = Callable[..., str]
 
-OPEN = {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/login"), ("POST", "/login"), ("GET", "/static/{path}")}
+OPEN = {
+    ("GET", "/livez"),
+    ("GET", "/readyz"),
+    ("GET", "/login"),
+    ("GET", "/shared/{link:path}"),
+    ("POST", "/login"),
+    ("GET", "/static/{path}"),
+}
 
 
 def every_route(routes: list[BaseRoute], prefix: str = "") -> Iterator[tuple[str, str]]:
