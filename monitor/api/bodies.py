@@ -1,7 +1,8 @@
-"""Reading the bodies of ingest requests: inflated, counted, and within what their key may hold."""
+"""Reading the bodies of ingest requests: let in, inflated, counted, and within what their key may hold."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from starlette.requests import Request
 
@@ -10,7 +11,29 @@ from monitor.ingest.fairness import Ticket
 from monitor.ingest.inflate import STEP, Plain, inflater
 
 
-def announced(request: Request, limit: int) -> int:
+@contextmanager
+def admitted(request: Request, *, queued: bool = True) -> Iterator[Ticket]:
+    """Let a request in, for as long as it takes to answer; who cannot be served is told before its body is read.
+
+    Args:
+        queued: whether what it sends will wait for the writer.
+
+    Raises:
+        Overloaded: too much waits to be written, or is here to be read.
+        QuotaExceeded: too much of this key does.
+    """
+    state, principal = request.app.state, request.scope["principal"]
+    owner: str = principal.key_id or principal.name
+    if queued:
+        state.writer.check_room(owner)
+    ticket: Ticket = state.admission.enter(owner, _announced(request, state.settings.max_body))
+    try:
+        yield ticket
+    finally:
+        ticket.close()
+
+
+def _announced(request: Request, limit: int) -> int:
     """Bytes that a body says it has; the gate has seen that it is a number."""
     return min(int(request.headers.get("content-length") or 0), limit)
 

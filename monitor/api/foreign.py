@@ -1,6 +1,7 @@
 """The routes for what other systems send by themselves: KServe's and Seldon's inference loggers, and OTLP log records.
 
-As on the routes of rows, the answer comes after the commit. What is rejected stands in the answer with its reason.
+As on the routes of rows, a request is let in by what waits and what its key holds, and the answer comes after the
+commit. What is rejected stands in the answer with its reason.
 """
 
 import asyncio
@@ -8,7 +9,6 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
 import orjson
-import pyarrow as pa
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -16,8 +16,10 @@ from starlette.responses import Response
 from monitor import clock, telemetry
 from monitor.api import problems
 from monitor.api.auth import Principal
-from monitor.errors import Conflict, Invalid, NotFound, TooLarge, Unreadable, UnsupportedEncoding
+from monitor.api.bodies import admitted, whole
+from monitor.errors import Conflict, Invalid, NotFound
 from monitor.ingest.draft import Rejection, as_json
+from monitor.ingest.fairness import Ticket
 from monitor.ingest.formats import bento_logs, cloudevents, otlp
 from monitor.ingest.formats.base import Row, Unmapped, Wanted, draft_of_rows, version_name
 from monitor.ingest.formats.bentoml import Schema
@@ -87,8 +89,9 @@ async def post_kserve(request: Request, model: ModelName = None, version: Versio
         events = cloudevents.from_http(headers, body)
         return _sorted_events(writer, principal, events, model, version)
 
-    groups, rejected = await _prepared(request, prepare)
-    answers = await _written(writer, groups)
+    with admitted(request) as ticket:
+        groups, rejected = await _prepared(request, ticket, prepare)
+        answers = await _written(writer, groups, ticket.owner)
     whole = EventAnswer(rejected=rejected)
     for (found, _), answer in zip(groups, answers, strict=True):
         _add(whole, answer)
@@ -163,8 +166,9 @@ async def post_logs(request: Request, model: ModelName = None) -> Response:
             batches += _batches(found, times, predictions, outcomes)
         return batches, rejected
 
-    groups, rejected = await _prepared(request, prepare, small=0)  # it may have to make the model
-    answers = await _written(writer, groups)
+    with admitted(request) as ticket:
+        groups, rejected = await _prepared(request, ticket, prepare, small=0)  # it may have to make the model
+        answers = await _written(writer, groups, ticket.owner)
     whole = Answer(rejected=rejected)
     for (found, batch), answer in zip(groups, answers, strict=True):
         _add(whole, answer)
@@ -212,44 +216,24 @@ def _model(request: Request, principal: Principal, name: str, schema: Schema | N
     return writer.model(principal.project_id, name)
 
 
-async def _prepared(request: Request, prepare: Callable[[bytes], T], small: int = SMALL) -> T:
-    """What `prepare` makes of the body; in a thread when that may take long: beyond `small` bytes."""
-    body = await request.body()
-    limit: int = request.app.state.settings.max_body
-    encoding = (request.headers.get("content-encoding") or "identity").strip().lower()
-    if encoding == "identity" and len(body) <= small:
+async def _prepared(request: Request, ticket: Ticket, prepare: Callable[[bytes], T], small: int = SMALL) -> T:
+    """What `prepare` makes of the body; beyond `small` bytes in a thread, a few at once and in turns of keys."""
+    state = request.app.state
+    body = await whole(request, state.settings.max_body, ticket)
+    if len(body) <= small:
         return prepare(body)
-    return await run_in_threadpool(lambda: prepare(_inflated(body, encoding, limit)))
+    async with state.turns.take(ticket.owner):
+        return await run_in_threadpool(prepare, body)
 
 
-def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
-    """A body without its Content-Encoding.
+async def _written(writer: Writer, groups: Iterable[tuple[Model, Batch]], owner: str) -> list[Answer]:
+    """The answers, once all of it is committed.
 
     Raises:
-        UnsupportedEncoding: another than gzip and zstd.
-        Unreadable: it is not what it says.
-        TooLarge: more than `limit` bytes.
+        Overloaded, QuotaExceeded: not all of it was taken in; what was is a duplicate when it comes again.
     """
-    if encoding == "identity":
-        return body
-    if encoding not in ("gzip", "zstd"):
-        raise UnsupportedEncoding("Content-Encoding: gzip, zstd, or none")
-    parts: list[bytes] = []
-    size = 0
-    try:
-        with pa.CompressedInputStream(pa.BufferReader(body), encoding) as stream:
-            while part := stream.read(1 << 20):
-                size += len(part)
-                if size > limit:
-                    raise TooLarge(f"a body may have {limit} bytes once it is inflated: send it in parts")
-                parts.append(part)
-    except (OSError, pa.ArrowException):
-        raise Unreadable(f"the body is not {encoding}") from None
-    return b"".join(parts)
-
-
-async def _written(writer: Writer, groups: Iterable[tuple[Model, Batch]]) -> list[Answer]:
-    return list(await asyncio.gather(*[asyncio.wrap_future(writer.submit(model, batch)) for model, batch in groups]))
+    waiting = [asyncio.wrap_future(writer.submit(model, batch, owner)) for model, batch in groups]
+    return list(await asyncio.gather(*waiting))
 
 
 def _add(whole: Answer, part: Answer) -> None:

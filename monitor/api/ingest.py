@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 
 from monitor import telemetry
 from monitor.api import problems
-from monitor.api.bodies import announced, chunks, whole
+from monitor.api.bodies import admitted, chunks, whole
 from monitor.errors import Invalid, Problem
 from monitor.ingest import arrow, ndjson
 from monitor.ingest.decode import decode_outcomes, decode_predictions, holds_one_row
@@ -96,24 +96,18 @@ async def _ingest(request: Request, name: str, kind: str, decode: Callable[[byte
     encoding = encoding_of(request.headers.get("content-type"))
     state = request.app.state
     writer: Writer = state.writer
-    principal = request.scope["principal"]
-    owner: str = principal.key_id or principal.name
+    project_id: int = request.scope["principal"].project_id
     limit: int = state.settings.max_body
-    # Who cannot be served now is told so before anything is read.
-    writer.check_room(owner)
-    ticket: Ticket = state.admission.enter(owner, announced(request, limit))
-    try:
+    with admitted(request) as ticket:
         if encoding is not Encoding.JSON:
-            flow = Flow(writer, state.turns, principal.project_id, name, kind, owner)
+            flow = Flow(writer, state.turns, project_id, name, kind, ticket.owner)
             return await _grouped(request, flow, encoding, ticket, limit, name, kind)
         body = await whole(request, limit, ticket)
         if kind == "predictions" and len(body) <= MAX_BYTES and holds_one_row(body):
             singles: Singles = state.singles
-            answer = await asyncio.wrap_future(singles.submit(principal.project_id, name, body, owner))
+            answer = await asyncio.wrap_future(singles.submit(project_id, name, body, ticket.owner))
         else:
-            answer = await _whole_body(request, body, name, kind, owner, decode)
-    finally:
-        ticket.close()
+            answer = await _whole_body(request, body, name, kind, ticket.owner, decode)
     telemetry.count_ingested(name, kind, answer)
     return _respond(answer)
 

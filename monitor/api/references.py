@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 from starlette.concurrency import run_in_threadpool
 
 from monitor import clock
-from monitor.api.bodies import announced, chunks, whole
+from monitor.api.bodies import admitted, chunks, whole
 from monitor.api.deps import Ctx
 from monitor.errors import Invalid
 from monitor.evaluate import references
@@ -72,20 +72,16 @@ async def put_reference(
     if version is not None and NAME.fullmatch(version) is None:
         raise Invalid.field("version", "is no name of a version")
     state = request.app.state
-    owner = ctx.principal.key_id or ctx.principal.name
     limit: int = state.settings.max_body
-    ticket: Ticket = state.admission.enter(owner, announced(request, limit))
-    try:
+    with admitted(request, queued=False) as ticket:
         read: bytes | Gathered
         if encoding is Encoding.NDJSON:
             read = await _lines(request, ctx.engine, ctx.principal.project_id, model, ticket)
         else:
             read = await whole(request, limit, ticket)
-        async with state.turns.take(owner):
+        async with state.turns.take(ticket.owner):
             put = partial(_put, ctx.engine, ctx.principal.project_id, model, version, encoding, limit)
             return await run_in_threadpool(put, read)
-    finally:
-        ticket.close()
 
 
 async def _lines(request: Request, engine: Engine, project_id: int, name: str, ticket: Ticket) -> Gathered:

@@ -52,10 +52,10 @@ class Served:
         url = f"http://{self.address[0]}:{self.address[1]}{path}"
         return httpx.request(method, url, headers=headers, timeout=30, trust_env=False, **more)
 
-    def head(self, length: int | None, kind: str = "application/json") -> bytes:
+    def head(self, length: int | None, kind: str = "application/json", path: str = "/v1/models/m/predictions") -> bytes:
         size = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
         return (
-            f"POST /v1/models/m/predictions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {self.key}\r\n"
+            f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {self.key}\r\n"
             f"content-type: {kind}\r\n{size}\r\n\r\n"
         ).encode()
 
@@ -189,6 +189,35 @@ def test_who_cannot_be_served_is_told_before_the_body_is_read(served: Served) ->
         assert b" 429 " in client.recv(65536).split(b"\r\n")[0] + b" "
         client.close()
     assert json.loads(waiting.result().content)["accepted"] == WAITING_ROWS // 2
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/v1/kserve", "application/json"), ("/v1/logs", "application/x-protobuf")])
+def test_what_other_systems_send_comes_through_the_same_door(served: Served, path: str, kind: str) -> None:
+    other = served.make_key()
+    events = [event(f"call {i}", side) for i in range(6) for side in ("request", "response")]
+    with ThreadPoolExecutor(16) as pool:
+        with writing(served.engine):  # nobody else can commit: what is sent waits
+            waiting = pool.submit(served.call, "POST", "/v1/models/m/predictions", json=rows("w", WAITING_ROWS // 2))
+            wait_until(lambda: served.call("POST", path, content=b"not read").status_code == 429)
+            client = served.raw(served.head(5_000_000, kind, path), b"{")  # the rest is never sent
+            answer = client.recv(65536)
+            assert b" 429 " in answer.split(b"\r\n")[0] + b" " and b"retry-after" in answer
+            client.close()
+            flood = [pool.submit(served.call, "POST", "/v1/kserve?model=m", other, json=one) for one in events]
+            wait_until(lambda: any(one.done() for one in flood))
+        answers = [one.result() for one in [waiting, *flood]]
+    assert {one.status_code for one in answers} <= {200, 429, 503} and answers[0].status_code == 200
+    assert all(int(one.headers["retry-after"]) >= 1 for one in answers if one.status_code != 200)
+    for one in events:  # as a sender does that was told to come again
+        assert served.call("POST", "/v1/kserve?model=m", other, json=one).status_code == 200
+    for number in range(6):
+        found = served.call("GET", f"/v1/models/m/predictions/call {number}%239").json()
+        assert [row["prediction"] for row in found["predictions"]] == ["1"], found
+
+
+def event(call: str, side: str) -> dict[str, Any]:
+    data = {"instances": [{"x": 1.5}] * 10} if side == "request" else {"predictions": [1] * 10}
+    return {"specversion": "1.0", "id": call, "type": f"org.kubeflow.serving.inference.{side}", "data": data}
 
 
 def test_a_body_that_is_half_here_when_the_service_stops_is_answered(
