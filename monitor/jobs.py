@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from monitor import clock, log, tasks, telemetry
 from monitor.alerts import deliver, refresh, release, transition
 from monitor.archive.keep import archive_and_expire
+from monitor.archive.late import archive_and_expire_outcomes
 from monitor.archive.places import Place, place_of
 from monitor.curves import curves
 from monitor.errors import NotFound, SetupError
@@ -228,6 +229,20 @@ def _expire(engine: Engine, model: Model, before: int, place: Place | None) -> i
     return archive_and_expire(engine, model, before, place)
 
 
+def _expire_outcomes(engine: Engine, model: Model, before: int, place: Place | None) -> None:
+    """Remove outcomes whose prediction never came, or left the log before them: those go to its file in the archive."""
+    removed = added = 0
+    if place is None:
+        while late := retention.late_outcomes(engine, model.id, before):
+            removed += retention.remove_outcomes(engine, model.id, late)
+    else:
+        before -= before % clock.DAY  # the archive is searched once a day
+        while (step := archive_and_expire_outcomes(engine, model, before, place))[0]:
+            removed, added = removed + step[0], added + step[1]
+    for result, count in (("archived", added), ("alone", removed - added)):
+        telemetry.EXPIRED_OUTCOMES.labels(result).inc(max(0, count))
+
+
 def sweep(engine: Engine, settings: Settings, wall: int) -> int:
     """Remove raw rows, rejected rows, messages, silences and log-ins whose time is over; returns how many raw rows.
 
@@ -253,10 +268,9 @@ def sweep(engine: Engine, settings: Settings, wall: int) -> int:
         try:
             while rows := _expire(engine, model, oldest, place):
                 removed += rows
+            _expire_outcomes(engine, model, before, place)
         except (OSError, pa.ArrowException, SetupError) as error:  # the archive's fault: its rows stay, and come again
             _log.error("archive_failed", model_id=model.id, reason=f"{type(error).__name__}: {error}")
-        while retention.expire_outcomes(engine, model.id, before):
-            pass
         while retention.expire_quarantine(engine, model.id, wall - settings.retention_us):
             pass
     given_up = sum(_give_up(engine, settings, model, now, wall) for model, now in zip(models, clocks, strict=True))

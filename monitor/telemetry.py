@@ -47,6 +47,12 @@ DELIVERIES = Counter(
     ("kind", "result"),
     registry=WORKED,
 )
+EXPIRED_OUTCOMES = Counter(
+    "keepwatch_expired_outcomes",
+    "Outcomes whose time was over and whose row was not in the log: archived with their row, or alone.",
+    ("result",),
+    registry=WORKED,
+)
 BUILD = Gauge("keepwatch_build_info", "The version that runs.", ("version",), registry=REGISTRY)
 
 _models: set[str] = set()

@@ -89,6 +89,32 @@ def _outcomes(model: Model, histories: list[list[Held]]) -> dict[str, pa.Array]:
     }
 
 
+def with_outcomes(model: Model, table: pa.Table, by_id: Mapping[str, Sequence[Held]]) -> pa.Table:
+    """A table of `table_of` with more outcomes of some ids; those that it has already are not added again."""
+    histories = [
+        [_held(one, position) for position, one in enumerate(history or [])]
+        for history in table.column("outcomes").to_pylist()
+    ]
+    for row_id, history in zip(table.column("id").to_pylist(), histories, strict=True):
+        known = {_told(model, one) for one in history}
+        history += [one for one in by_id.get(row_id, ()) if _told(model, one) not in known]
+    for name, array in _outcomes(model, histories).items():
+        table = table.set_column(table.schema.get_field_index(name), name, array)
+    return table
+
+
+def _held(archived: Mapping[str, Any], position: int) -> Held:
+    """An outcome as `_outcomes` writes it, read back."""
+    times = {name: clock.from_datetime(archived[name]) for name in ("observed_at", "known_at", "arrived_at")}
+    return Held(actual=str(archived["actual"]), observed_given=0, position=position, **times)
+
+
+def _told(model: Model, held: Held) -> tuple[float | str, int, int, int]:
+    """What makes an outcome the same in the log and in a file."""
+    value = float(held.actual) if model.task == "regression" else held.actual
+    return value, held.observed_at, held.known_at, held.arrived_at
+
+
 def by_day(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
     """(date in UTC, its rows) of a batch, in order of the dates."""
     days = batch.column("timestamp").to_numpy() // clock.DAY

@@ -78,14 +78,20 @@ def _runs(expired: list[retention.Expired]) -> Iterator[list[retention.Expired]]
 
 def overlapping(place: Place, model: Model, first: int, following: int) -> list[str]:
     """The archive files of a model that cover any of the positions first … following - 1."""
-    found = []
+    return [path for path, start, end in _files(place, model) if start < following and end > first]
+
+
+def files_of(place: Place, model: Model) -> list[str]:
+    """All archive files of a model, but those of one of its name that was deleted."""
+    return [path for path, _, _ in _files(place, model)]
+
+
+def _files(place: Place, model: Model) -> Iterator[tuple[str, int, int]]:
+    """(path, first position, position after the last)."""
     for path in place.files(frames.archive_of(model)):
         match = _NAME.fullmatch(path)
-        if match is None or match[1] != _incarnation(model):
-            continue
-        if int(match[2]) < following and int(match[3]) > first:
-            found.append(path)
-    return found
+        if match is not None and match[1] == _incarnation(model):
+            yield path, int(match[2]), int(match[3])
 
 
 def _incarnation(model: Model) -> str:

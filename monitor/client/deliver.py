@@ -6,6 +6,7 @@
 | 422 that lists every row | the same, all of them rejected |
 | 400, 409, 413, 414, 422, 431 | some row is at fault: the batch is halved until the guilty rows stand alone |
 | 408, 425, 429, 5xx, no answer, an answer of something else | again, the same rows with the same ids |
+| 500 again and again | halved too: a row that fails alone, twice, while others are taken, is a dead letter |
 | any other (401, 403, 404, a redirect) | again too, since no row is at fault: the address, the key or the model is |
 """
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 GUILTY = frozenset((400, 409, 413, 414, 422, 431))
 AGAIN = frozenset((408, 425, 429))
+FAILED = 500  # a fault of the service's own; overload and outages are told by other numbers
+PROBES = 32  # requests that may fail before one is answered: then it is the service, and not a row
 FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0  # seconds
 LONGEST_ASKED = 3600.0  # seconds of a Retry-After that are believed
 ROUTES = {b"p": "predictions", b"o": "outcomes"}
@@ -31,11 +34,12 @@ Post = Callable[[str, bytes], Answer]
 
 
 class Later(Exception):
-    """Not now. `asked`: how many seconds the service asked to wait; `blocked`: trying alone will not help."""
+    """Not now. `asked`: how many seconds the service asked to wait; `blocked`: trying alone will not help; `failed`:
+    the service met a fault of its own, which may be the fault of a row."""
 
-    def __init__(self, reason: str, asked: float | None = None, *, blocked: bool = False) -> None:
+    def __init__(self, reason: str, asked: float | None = None, *, blocked: bool = False, failed: bool = False) -> None:
         super().__init__(reason)
-        self.asked, self.blocked = asked, blocked
+        self.asked, self.blocked, self.failed = asked, blocked, failed
 
 
 class Delivered:
@@ -44,10 +48,20 @@ class Delivered:
     def __init__(self) -> None:
         self.accepted = self.duplicates = 0
         self.refused: list[dict[str, Any]] = []
+        # While a row is searched that the service fails at: rows that failed alone, and how many requests did.
+        self.failing: list[tuple[str, bytes, Later]] = []
+        self.failures = 0
+
+    @property
+    def answered(self) -> bool:
+        return bool(self.accepted or self.duplicates or self.refused)
 
 
-def deliver(post: Post, model: str, records: list[bytes]) -> Delivered:
+def deliver(post: Post, model: str, records: list[bytes], *, suspect: bool = False) -> Delivered:
     """Send records (a kind, then the row as JSON), predictions before outcomes.
+
+    Args:
+        suspect: the service failed at these records before: search the row that is at fault.
 
     Raises:
         Later: all of them are to be sent again; those that arrived will be duplicates.
@@ -56,11 +70,18 @@ def deliver(post: Post, model: str, records: list[bytes]) -> Delivered:
     for kind, route in ROUTES.items():
         rows = [record[1:] for record in records if record[:1] == kind]
         if rows:
-            _send(post, f"/v1/models/{model}/{route}", route, rows, done)
+            _send(post, f"/v1/models/{model}/{route}", route, rows, done, suspect)
+    failing, done.failing = done.failing, []
+    for route, row, later in failing:
+        if not done.answered:
+            raise later  # nothing is taken: who knows whose fault it is
+        _send(post, f"/v1/models/{model}/{route}", route, [row], done, suspect)  # once more, now that others were taken
+    for route, row, later in done.failing:
+        done.refused.append(_letter(route, row, FAILED, "failed", str(later)))
     return done
 
 
-def _send(post: Post, path: str, route: str, rows: list[bytes], done: Delivered) -> None:
+def _send(post: Post, path: str, route: str, rows: list[bytes], done: Delivered, suspect: bool) -> None:
     try:
         answer = post(path, b'{"rows":[' + b",".join(rows) + b"]}")
     except Unreachable as error:
@@ -74,13 +95,19 @@ def _send(post: Post, path: str, route: str, rows: list[bytes], done: Delivered)
         for one in content["rejected"]:
             code, message = str(one.get("code")), str(one.get("message"))
             done.refused.append(_letter(route, rows[one["index"]], answer.status, code, message))
-    elif answer.status in GUILTY:
-        if len(rows) == 1:
+    elif answer.status in GUILTY or (answer.status == FAILED and suspect):
+        if answer.status == FAILED:
+            done.failures += 1
+            if done.failures >= PROBES and not done.answered:
+                raise _later(answer, content)
+        if len(rows) > 1:
+            half = len(rows) // 2
+            _send(post, path, route, rows[:half], done, suspect)
+            _send(post, path, route, rows[half:], done, suspect)
+        elif answer.status == FAILED:
+            done.failing.append((route, rows[0], _later(answer, content)))
+        else:
             done.refused.append(_letter(route, rows[0], answer.status, "refused", str(content.get("detail", ""))))
-            return
-        half = len(rows) // 2
-        _send(post, path, route, rows[:half], done)
-        _send(post, path, route, rows[half:], done)
     else:
         raise _later(answer, content)
 
@@ -116,7 +143,7 @@ def _later(answer: Answer, content: dict[str, Any]) -> Later:
     if answer.status == 200:
         reason = "status 200, but not an answer of Keepwatch: is a proxy in between?"
     transient = answer.status in AGAIN or answer.status >= 500
-    return Later(reason, _seconds(answer.retry_after), blocked=not transient)
+    return Later(reason, _seconds(answer.retry_after), blocked=not transient, failed=answer.status == FAILED)
 
 
 def _seconds(text: str | None) -> float | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BATCH_ROWS, BATCH_BYTES = 1000, 4 << 20
 LINGER = 0.1  # seconds that a first row waits for company
 ADOPT_EVERY = 15.0  # seconds between looks for lanes of processes that ended
+SUSPECT_AFTER = 5  # failures of the service at the same lane in a row: then some row of it may be at fault
 REPORT_EVERY = 60.0  # seconds between reports of the same trouble
 
 
@@ -41,6 +42,7 @@ class Sender:
         self._reported: dict[str, float] = {}
         self._accepted = self._duplicates = self._refused = self._damaged = 0
         self._tries = 0
+        self._failures: dict[str, int] = {}  # by lane, in a row
         self._refused_before = 0
 
     def start(self) -> None:
@@ -83,7 +85,7 @@ class Sender:
         return False
 
     def _send_batch(self, lane: Lane, batch: Batch) -> None:
-        done = deliver(self._transport.post, self._model, batch.records)
+        done = self._deliver(lane.folder, batch.records)
         self._bury(done)
         lane.acknowledge(batch.end)
         if batch.damaged:
@@ -96,13 +98,25 @@ class Sender:
         self._report("disk", f"{self._queue.disk_trouble}; rows are sent from memory")
         items = self._queue.readable(items)
         try:
-            done = deliver(self._transport.post, self._model, [one for item in items for one in item.contents()])
+            done = self._deliver("", [one for item in items for one in item.contents()])
             self._bury(done)
         except BaseException:
             self._queue.give_back(items)
             raise
         self._queue.settle(items, SENT)
         self._note(done)
+
+    def _deliver(self, source: str, records: list[bytes]) -> Delivered:
+        """Send records of a lane, or of memory; a row that the service fails at holds them up for a while only."""
+        suspect = self._failures.get(source, 0) >= SUSPECT_AFTER
+        try:
+            done = deliver(self._transport.post, self._model, records, suspect=suspect)
+        except Later as later:
+            if later.failed:
+                self._failures[source] = self._failures.get(source, 0) + 1
+            raise
+        self._failures.pop(source, None)
+        return done
 
     def _bury(self, done: Delivered) -> None:
         at = clock.render(clock.wall())

@@ -3,6 +3,7 @@
 Everything is done in short transactions, a block or a few thousand rows each, so that ingest never waits long.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -152,29 +153,47 @@ def _profiled_outcomes(model_id: int) -> sa.ScalarSelect[int]:
     return sa.select(t.watermark.c.next_outcome).where(t.watermark.c.model_id == model_id).scalar_subquery()
 
 
-def expire_outcomes(engine: Engine, model_id: int, before: int) -> int:
-    """Remove outcomes older than `before` that no prediction came to, at most `OUTCOMES`; returns how many."""
-    outcome, index = t.outcome, t.prediction_key
-    joined = sa.exists().where(index.c.model_id == outcome.c.model_id, index.c.key == outcome.c.key)
+class Late(NamedTuple):
+    """An outcome whose time is over and whose prediction is not in the log: it never came, or has left it."""
+
+    position: int
+    key: bytes
+    id: str
+
+
+def late_outcomes(engine: Engine, model_id: int, before: int) -> list[Late]:
+    """At most `OUTCOMES` outcomes older than `before` that no prediction in the log belongs to, in order of arrival."""
+    outcome = t.outcome
     query = (
-        sa.select(outcome.c.position)
+        sa.select(outcome.c.position, outcome.c.key, outcome.c.id)
         .where(
             outcome.c.model_id == model_id,
             outcome.c.known_at < before,
             outcome.c.observed_at < before,
             outcome.c.position < _profiled_outcomes(model_id),
-            ~joined,
+            ~_joined(),
         )
         .order_by(outcome.c.position)
         .limit(OUTCOMES)
     )
     with reading(engine) as connection:
-        positions = list(connection.scalars(query))
-    for at in range(0, len(positions), IN_LIMIT):
+        return [Late(position, bytes(key), id_) for position, key, id_ in connection.execute(query)]
+
+
+def _joined() -> sa.Exists:
+    index = t.prediction_key
+    return sa.exists().where(index.c.model_id == t.outcome.c.model_id, index.c.key == t.outcome.c.key)
+
+
+def remove_outcomes(engine: Engine, model_id: int, late: Sequence[Late]) -> int:
+    """Remove these outcomes, but those whose prediction has come meanwhile; returns how many."""
+    outcome, removed = t.outcome, 0
+    for at in range(0, len(late), IN_LIMIT):
+        positions = [one.position for one in late[at : at + IN_LIMIT]]
+        named = (outcome.c.model_id == model_id, outcome.c.position.in_(positions), ~_joined())
         with writing(engine) as connection:
-            part = positions[at : at + IN_LIMIT]
-            connection.execute(sa.delete(outcome).where(outcome.c.model_id == model_id, outcome.c.position.in_(part)))
-    return len(positions)
+            removed += connection.execute(sa.delete(outcome).where(*named)).rowcount
+    return removed
 
 
 def expire_quarantine(engine: Engine, model_id: int, before: int) -> int:

@@ -7,17 +7,19 @@ from typing import Any
 
 import pyarrow.dataset as ds
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
-from monitor import clock
+from monitor import clock, telemetry
 from monitor.archive import frames, keep
 from monitor.archive.places import place_of
 from monitor.errors import SetupError
 from monitor.jobs import sweep
 from monitor.settings import Settings
 from monitor.store import blocks, retention
-from monitor.store.session import reading
+from monitor.store import tables as t
+from monitor.store.session import reading, writing
 from tests.archive.conftest import label, profiled, send
 from tests.client.services import eventually
 
@@ -108,6 +110,53 @@ def test_an_outcome_that_comes_while_its_row_is_archived_is_archived_too(
     assert stored(engine) == ["a"] and archived(tmp_path) == []
     assert sweep(engine, kept, clock.now() + OVER) == 1
     assert [row["actual"] for row in archived(tmp_path)] == ["1"]
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_outcomes_that_come_after_their_row_was_archived_are_added_to_its_file(
+    client: TestClient, engine: Engine, kept: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    client.put("/v1/models/late", json={"task": task})
+    rows = [{"id": i, "prediction": 1, "features": {"x": 1}} for i in ("a", "b", "c")]
+    assert client.post("/v1/models/late/predictions", json={"rows": rows}).json()["accepted"] == 3
+
+    def tell(actual: int, *ids: str) -> None:
+        told = [{"id": i, "actual": actual} for i in ids]
+        assert client.post("/v1/models/late/outcomes", json={"rows": told}).json()["rejected_count"] == 0
+
+    def profile() -> None:
+        with writing(engine) as connection:
+            connection.execute(sa.update(t.watermark).values(next_row=10**6, next_outcome=10**6))
+
+    tell(0, "a")
+    profile()
+    assert sweep(engine, kept, clock.now() + OVER) == 3
+    tell(1, "a", "b", "nobody")
+    profile()
+    assert sweep(engine, kept, clock.now() + OVER - 4 * clock.DAY) == 0  # its time is not over yet
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: Any) -> int:
+        raise Killed
+
+    with monkeypatch.context() as patched:  # between the file and the deletion
+        patched.setattr(retention, "remove_outcomes", killed)
+        with pytest.raises(Killed):
+            sweep(engine, kept, clock.now() + OVER + clock.DAY)
+    before = telemetry.EXPIRED_OUTCOMES.labels("alone")._value.get()
+    for _ in range(2):
+        sweep(engine, kept, clock.now() + OVER + clock.DAY)
+    assert telemetry.EXPIRED_OUTCOMES.labels("alone")._value.get() - before == 1
+    one, zero = (1.0, 0.0) if task == "regression" else ("1", "0")
+    found = {row["id"]: row for row in archived(tmp_path)}
+    assert {i: row["actual"] for i, row in found.items()} == {"a": one, "b": one, "c": None}
+    assert [each["actual"] for each in found["a"]["outcomes"]] == [zero, one]
+    assert [len(found[i]["outcomes"] or []) for i in "abc"] == [2, 1, 0]
+    assert found["a"]["observed_at"] == found["a"]["outcomes"][1]["observed_at"] is not None
+    with reading(engine) as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(t.outcome)) == 0
 
 
 def test_rows_stay_in_the_log_while_the_archive_takes_nothing(

@@ -179,6 +179,59 @@ def test_a_batch_that_is_refused_is_split_until_the_guilty_rows_stand_alone(
     assert any("dead-letters.ndjson" in text for text in problems)
 
 
+def test_a_row_that_the_service_always_fails_at_lets_the_others_pass_and_is_not_dropped_silently(
+    make: Make, service: StandIn, tmp_path: Path, problems: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(deliver, "LONGEST_DELAY", 0.01)
+    client = make()
+    at_fault = guilty("0", "41", status=500)
+    service.rule = lambda route, rows: at_fault(route, rows) if route == "predictions" else None
+    for i in range(60):
+        client.log({"x": i}, i, id=str(i))
+    client.outcome("0", 1)
+    assert client.flush()
+    assert service.ids == {str(i) for i in range(60)} - {"41"}  # the outcome of 0 is there, its prediction is not
+    assert ("predictions", "0") not in service.rows
+    found = letters(tmp_path)
+    assert [(json.loads(one["row"])["id"], one["kind"], one["status"], one["code"]) for one in found] == [
+        ("0", "predictions", 500, "failed"),
+        ("41", "predictions", 500, "failed"),
+    ]
+    assert client.stats()["refused"] == 2 and any("failed" in text for text in problems)
+    alone = [one for one in service.requests if one == ["41"]]
+    assert 2 <= len(alone) <= 4 and len(service.requests) < 60
+
+
+def test_while_the_service_fails_at_everything_no_row_is_given_up(
+    make: Make, service: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(deliver, "LONGEST_DELAY", 0.01)
+    client = make()
+    service.rule = lambda _route, rows: (500, {}, {})
+    for i in range(300):
+        client.log({"x": i}, i, id=str(i))
+    eventually(lambda: sum(len(one) > 200 for one in service.requests) > 7, 30)
+    tries = sum(len(one) > 200 for one in service.requests)
+    assert len(service.requests) <= tries * deliver.PROBES + 20  # it is not flooded by the search for a row
+    service.rule = None
+    assert client.flush()
+    assert service.ids == {str(i) for i in range(300)} and not (tmp_path / "queue/m/dead-letters.ndjson").exists()
+
+
+def test_a_row_that_fails_alone_waits_until_another_shows_that_it_is_at_fault(
+    make: Make, service: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(deliver, "LONGEST_DELAY", 0.01)
+    client = make()
+    service.rule = guilty("bad", status=500)
+    client.log({"x": 1}, 1, id="bad")
+    eventually(lambda: len(service.requests) > 10)
+    assert not (tmp_path / "queue/m/dead-letters.ndjson").exists()
+    client.log({"x": 1}, 1, id="good")
+    assert client.flush()
+    assert service.ids == {"good"} and len(letters(tmp_path)) == 1
+
+
 def test_rows_that_the_service_names_become_dead_letters_with_its_reasons(make: Make, service: StandIn, tmp_path: Path):
     client = make()
     service.rule = lambda route, rows: service.store(
