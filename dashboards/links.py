@@ -84,6 +84,18 @@ class Links:
     def budget(self, model: str) -> str:
         return f"{self._below(model)}/budget"
 
+    def slices(self, model: str) -> str:
+        return f"{self.model(model)}/slices"
+
+    def search(self, model: str, search: str) -> str:
+        return f"{self.slices(model)}/{_name(search)}"
+
+    def follow(self, model: str, search: str) -> str:
+        return f"{self.search(model, search)}/follow"
+
+    def unfollow(self, model: str) -> str:
+        return f"{self.slices(model)}/unfollow"
+
     def report(self, model: str, report: str) -> str:
         return f"{self.reports(model)}/{_name(report)}"
 

@@ -30,6 +30,7 @@ from monitor.api import (
     routing,
     series,
     silences,
+    slices,
     versions,
 )
 from monitor.api.auth import KeyRing
@@ -63,6 +64,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     monitors.router,
     reports.router,
+    slices.router,
     dashboards.router,
 )
 

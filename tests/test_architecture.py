@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "monitor.curves",
         "monitor.reports",
         "monitor.backtests",
+        "monitor.slices",
         "monitor.tasks",
         "monitor.work",
         "monitor.doctor",

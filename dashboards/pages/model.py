@@ -51,6 +51,7 @@ class ModelPage:
     monitors: Sequence[monitors.Line]
     last_row: int | None
     ago: str
+    has_outcomes: bool
 
 
 def load(
@@ -108,6 +109,7 @@ def load(
         choice=monitors.choice(model),
         last_row=last,
         ago=models.ago(last, now),
+        has_outcomes=any(point.n for point in found[chosen]),
     )
 
 

@@ -35,7 +35,7 @@ __all__ = [
 COOKIE = "keepwatch_session"
 SAFE = ("GET", "HEAD", "OPTIONS")
 INGEST = re.compile(r"/v1/models/[^/]+/(?:predictions|outcomes)|/v1/kserve|/v1/logs")
-REPORTS = re.compile(r"(?:/v1)?/models/[^/]+/reports")
+ASKING = re.compile(r"(?:/v1)?/models/[^/]+/(?:reports|slices)")  # changes nothing: an answer is computed
 CACHE_SECONDS = 3.0  # a revoked key works at most this long
 CACHE_SIZE = 10_000
 USED_SECONDS = 60.0  # how often last_used_at is written
@@ -65,7 +65,7 @@ def required_scope(method: str, path: str) -> str | None:
         return None if safe else "admin"
     if path == "/login":
         return None if safe or method == "POST" else "admin"
-    if safe or (method == "POST" and (path == "/logout" or REPORTS.fullmatch(path))):
+    if safe or (method == "POST" and (path == "/logout" or ASKING.fullmatch(path))):
         return "read"
     if method == "POST" and INGEST.fullmatch(path):
         return "ingest"

@@ -10,7 +10,7 @@ from monitor import clock
 from monitor.api.deps import Ctx, Cursor, JsonObject, Limit, OptionalJsonObject
 from monitor.errors import Invalid
 from monitor.evaluate.health import Health, health, healths
-from monitor.store import catalog, overview
+from monitor.store import catalog, overview, slices
 from monitor.store.model_config import CLOCKS, KINDS, TASKS
 from monitor.store.session import reading, writing
 
@@ -46,6 +46,7 @@ _SETTINGS = {
             "properties": {"false_alarms": {"type": "number", "default": 1}, "per": {**_SPAN, "default": "90d"}},
         },
         "segments": {"type": ["array", "null"], "items": {"type": "string"}, "maxItems": 50},
+        "slices": slices.SCHEMA,
         "latency_budget_ms": {"type": ["number", "null"], "exclusiveMinimum": 0},
         "variant_of": {"type": ["string", "null"]},
     },

@@ -68,7 +68,7 @@ def segment_names(binning: Binning) -> list[str]:
 
 def columns_for(model: Model, binning: Binning, *, with_id: bool) -> list[str]:
     """The block columns that profiling rows needs."""
-    names = rows_of.input_columns(model.features or {}, segment_names(binning))
+    names = rows_of.input_columns(model.features or {}, segment_names(binning), model.config.slices)
     names = rows_of.with_scores(names, binning.classes if model.task == "multiclass" else ())
     return ["id", *names] if with_id else names
 
@@ -119,7 +119,7 @@ def profile_batch(model: Model, binning: Binning, batch: pa.RecordBatch, held: S
     """The profiles of a fitted batch, one for each hour, version and role in it."""
     if not batch.num_rows:
         return {}
-    rows = rows_of.to_rows(batch, model.task, model.features or {}, segment_names(binning), held)
+    rows = rows_of.to_rows(batch, model.task, model.features or {}, segment_names(binning), held, model.config.slices)
     known = _known(batch, held)
     cells, parts = cells_of(batch, model.config.timezone)
     deltas: Deltas = {}
@@ -136,7 +136,7 @@ def profile_together(
     model: Model, binning: Binning, batch: pa.RecordBatch, held: Sequence[Held | None] | None
 ) -> Profile:
     """The profile of a fitted batch in one piece: the sum of `profile_batch`, without going by hours."""
-    rows = rows_of.to_rows(batch, model.task, model.features or {}, segment_names(binning), held)
+    rows = rows_of.to_rows(batch, model.task, model.features or {}, segment_names(binning), held, model.config.slices)
     profile = profile_inputs(binning, rows)
     return profile if held is None else _add_outcomes(binning, rows, profile)
 
@@ -243,7 +243,7 @@ def _read_rows(connection: Connection, model: Model, binning: Binning, numbers: 
     """The rows with these ascending numbers that are still kept, with the column `row`; None for none."""
     features = model.features or {}
     wanted = rows_of.with_scores(
-        rows_of.outcome_columns(features, segment_names(binning)),
+        rows_of.outcome_columns(features, segment_names(binning), model.config.slices),
         binning.classes if model.task == "multiclass" else (),
     )
     batches = []
@@ -275,8 +275,9 @@ def _swap(model: Model, binning: Binning, batch: pa.RecordBatch, changes: dict[i
     features, names = model.features or {}, segment_names(binning)
     before = [old for old, _ in pairs]
     after = [new for _, new in pairs]
-    plus = rows_of.to_rows(batch, model.task, features, names, after)
-    minus = rows_of.to_rows(batch, model.task, features, names, before) if any(before) else None
+    slices = model.config.slices
+    plus = rows_of.to_rows(batch, model.task, features, names, after, slices)
+    minus = rows_of.to_rows(batch, model.task, features, names, before, slices) if any(before) else None
     known = np.array([new.known_at for new in after], dtype=np.int64)
     row_known = batch.column("known_at").to_numpy()
     deltas: Deltas = {}

@@ -19,7 +19,7 @@ from monitor.evaluate import windows
 from monitor.evaluate.deltas import held_for
 from monitor.evaluate.windows import Instants
 from monitor.stats.rows import Rows
-from monitor.store import blocks, events, references
+from monitor.store import blocks, events, references, slices
 from monitor.store.catalog import Model
 from monitor.store.codec import decode
 from monitor.store.outcomes import Held
@@ -42,7 +42,8 @@ class Material:
     without: tuple[tuple[int, int], ...] = ()
 
     def rows(self, model: Model, features: Mapping[str, str], segments: Sequence[str]) -> Rows:
-        return rows_of.to_rows(rows_of.fit(self.batch, features), model.task, features, segments, self.held)
+        batch = rows_of.fit(self.batch, features)
+        return rows_of.to_rows(batch, model.task, features, segments, self.held, model.config.slices)
 
 
 def of_table(table: pa.Table | pa.RecordBatch) -> Material:
@@ -160,9 +161,11 @@ def _kind_of(kind: pa.DataType) -> str:
 
 
 def segment_choice(model: Model, features: Mapping[str, str], batch: pa.RecordBatch) -> list[str]:
-    """The names that segments are made of: those of the settings, else categorical features of 2 to 20 levels."""
+    """The names that segments are made of: those of the settings, else categorical features of 2 to 20 levels; and
+    the slices that are followed."""
+    followed = list(model.config.slices)
     if model.config.segments is not None:
-        return list(model.config.segments)
+        return [*model.config.segments, *followed]
     fitted = rows_of.fit(batch, features)
     return [
         name
@@ -170,7 +173,7 @@ def segment_choice(model: Model, features: Mapping[str, str], batch: pa.RecordBa
         if kind == "categorical"
         and FEATURE + name in fitted.schema.names
         and pc.count_distinct(fitted.column(FEATURE + name)).as_py() in SEGMENT_LEVELS
-    ]
+    ] + followed
 
 
 def layout(model: Model, features: Mapping[str, str]) -> dict[str, Any]:
@@ -182,6 +185,7 @@ def layout(model: Model, features: Mapping[str, str]) -> dict[str, Any]:
         "window": config.window_us // SECOND,
         "segments": None if config.segments is None else list(config.segments),
         "threshold": config.threshold,
+        **({"slices": slices.shown(config.slices)} if config.slices else {}),
     }
 
 

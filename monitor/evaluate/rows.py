@@ -17,28 +17,35 @@ from monitor.columns import ACTUAL, FEATURE, SCORE, TAG
 from monitor.stats.rows import Codes, Column, Numbers, Rows
 from monitor.store.identity import keys_of
 from monitor.store.outcomes import Held
+from monitor.store.slices import IN, Slice, Term
 
 PRESENT = ("present",)
+NO_SLICES: Mapping[str, Slice] = {}
 
 _INPUTS = ("timestamp", "known_at", "version", "role", "prediction", "score", "latency_ms", "error")
 _OUTCOMES = ("timestamp", "known_at", "version", "role", "prediction", "score")
 
 
-def input_columns(features: Mapping[str, str], segments: Iterable[str]) -> list[str]:
+def input_columns(
+    features: Mapping[str, str], segments: Iterable[str], slices: Mapping[str, Slice] = NO_SLICES
+) -> list[str]:
     """The block columns that profiling rows needs, but for scores by class (see `with_scores`)."""
-    return [*_INPUTS, *_feature_columns(features, segments)]
+    return [*_INPUTS, *_feature_columns(features, segments, slices)]
 
 
-def outcome_columns(features: Mapping[str, str], segments: Iterable[str]) -> list[str]:
+def outcome_columns(
+    features: Mapping[str, str], segments: Iterable[str], slices: Mapping[str, Slice] = NO_SLICES
+) -> list[str]:
     """The block columns that profiling an outcome needs: what it is compared with, and the segments."""
     wanted = list(segments)
-    chosen = {name: features[name] for name in wanted if name in features}
-    return [*_OUTCOMES, *_feature_columns(chosen, wanted)]
+    named = {*wanted, *(term.feature for name in wanted for term in slices.get(name, ()))}
+    chosen = {name: kind for name, kind in features.items() if name in named}
+    return [*_OUTCOMES, *_feature_columns(chosen, wanted, slices)]
 
 
-def _feature_columns(features: Mapping[str, str], segments: Iterable[str]) -> list[str]:
+def _feature_columns(features: Mapping[str, str], segments: Iterable[str], slices: Mapping[str, Slice]) -> list[str]:
     named = [FEATURE + name for name, kind in features.items() if kind != "ignored"]
-    return [*named, *(TAG + name for name in segments if name not in features)]
+    return [*named, *(TAG + name for name in segments if name not in features and name not in slices)]
 
 
 def with_scores(names: Sequence[str], classes: Sequence[str]) -> list[str]:
@@ -94,6 +101,7 @@ def to_rows(
     features: Mapping[str, str],
     segments: Iterable[str] = (),
     held: Sequence[Held | None] | None = None,
+    slices: Mapping[str, Slice] = NO_SLICES,
 ) -> Rows:
     """The columns of a fitted batch.
 
@@ -102,6 +110,7 @@ def to_rows(
         features: name to kind.
         segments: names of tags or features that segments are made of.
         held: the outcome of each row, None where there is none; None for all: no outcomes.
+        slices: those of the segments that are slices, with their terms.
     """
     n = batch.num_rows
     found = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
@@ -124,7 +133,10 @@ def to_rows(
         is_error=None if error is None else error.is_valid().to_numpy(zero_copy_only=False),
         actual=actual,
         label_delay=delay,
-        segments={name: _segment(found, name, features, n) for name in segments},
+        segments={
+            name: _sliced(found, slices[name], features, n) if name in slices else _segment(found, name, features, n)
+            for name in segments
+        },
     )
 
 
@@ -193,3 +205,31 @@ def _segment(found: Mapping[str, pa.Array], name: str, features: Mapping[str, st
     encoded = array.dictionary_encode()
     codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     return Codes(codes, tuple(columns.label_text(level) for level in encoded.dictionary.to_pylist()))
+
+
+def _sliced(found: Mapping[str, pa.Array], terms: Slice, features: Mapping[str, str], n: int) -> Codes:
+    """A slice as a segment: its rows are `in`."""
+    inside = np.ones(n, np.bool_)
+    for term in terms:
+        array = found.get(FEATURE + term.feature)
+        inside &= term.missing if array is None else _meets(_column(array, features[term.feature]), term)
+    return Codes(np.where(inside, 0, -1).astype(np.int64), (IN,))
+
+
+def _meets(column: Column, term: Term) -> NDArray[np.bool_]:
+    """bool[n]: the rows that meet a term; a term of another kind than its feature is met by none."""
+    if isinstance(column, Numbers):
+        usable = np.isfinite(column.present())
+        if term.missing:
+            return ~usable
+        if term.levels is not None:
+            return np.zeros(len(column), np.bool_)
+        low = -np.inf if term.low is None else term.low
+        high = np.inf if term.high is None else term.high
+        return np.asarray(usable & (column.values >= low) & (column.values < high))
+    if term.missing:
+        return np.asarray(column.codes < 0)
+    if term.levels is None:
+        return np.zeros(len(column), np.bool_)
+    named = np.array([*((level in term.levels) != term.but for level in column.levels), False], np.bool_)
+    return named[column.codes]

@@ -140,9 +140,9 @@ def _read(shelf: Shelf, binning: Binning, asked: Asked) -> Rows | None:
         held.extend(outcomes if outcomes is not None else [None] * batch.num_rows)
     if not batches:
         return None
-    features = shelf.model.features or {}
-    whole = rows_of.join(batches, features)
-    return rows_of.to_rows(whole, shelf.model.task, features, segment_names(binning), held if any_held else None)
+    model, features = shelf.model, shelf.model.features or {}
+    whole, known = rows_of.join(batches, features), held if any_held else None
+    return rows_of.to_rows(whole, model.task, features, segment_names(binning), known, model.config.slices)
 
 
 def _reference_rows(connection: Connection, model: Model, asked: Asked, binning: Binning) -> Rows | None:

@@ -256,11 +256,12 @@ def _decoded(
     """The blocks of a query, decompressed on other cores a few ahead of the one that is looked at."""
     ahead: deque[tuple[int, Future[pa.RecordBatch]]] = deque()
     try:
-        for number, payload, *_ in connection.execute(query):
-            ahead.append((number, _pool().submit(decode, payload, columns)))
-            if len(ahead) > _AHEAD:
-                first, future = ahead.popleft()
-                yield first, future.result()
+        with connection.execute(query) as found:  # whoever stops reading early closes the cursor
+            for number, payload, *_ in found:
+                ahead.append((number, _pool().submit(decode, payload, columns)))
+                if len(ahead) > _AHEAD:
+                    first, future = ahead.popleft()
+                    yield first, future.result()
         while ahead:
             first, future = ahead.popleft()
             yield first, future.result()

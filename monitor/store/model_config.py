@@ -3,14 +3,16 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from monitor import clock
 from monitor.errors import Invalid
+from monitor.store import slices
 from monitor.store.body import Reader, printable, text_error
+from monitor.store.slices import Slice
 
 TASKS = ("binary", "multiclass", "regression")
 KINDS = ("numeric", "categorical", "boolean", "text", "ignored")
@@ -39,6 +41,7 @@ class ModelConfig:
     segments: tuple[str, ...] | None = None
     latency_budget_ms: float | None = None
     variant_of: str | None = None
+    slices: Mapping[str, Slice] = field(default_factory=dict)
 
     @property
     def window_us(self) -> int:
@@ -68,7 +71,7 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as the API shows and takes them, without `features`."""
-        fields = asdict(self)
+        fields = {**asdict(self), "slices": slices.shown(self.slices)}
         budget = {"false_alarms": fields.pop("false_alarms"), "per": fields.pop("per")}
         return {**fields, "segments": None if self.segments is None else list(self.segments), "alert_budget": budget}
 
@@ -82,6 +85,7 @@ class ModelConfig:
         stored = json.loads(text)
         budget = stored.pop("alert_budget")
         segments = stored.pop("segments")
+        stored["slices"] = slices.loaded(stored.get("slices", {}))
         known = {name: value for name, value in stored.items() if name in cls.__dataclass_fields__}
         return cls(**known, **budget, segments=None if segments is None else tuple(segments))
 
@@ -94,7 +98,8 @@ def read_body(
     Args:
         name: the model's name.
         body: the decoded JSON object.
-        current: the settings that are replaced; its `task` and `positive_class` stay.
+        current: the settings that are replaced; its `task` and `positive_class` stay, and its slices when the body does
+            not speak of them: a service that PUTs its model at every start must not undo what somebody chose to follow.
 
     Raises:
         Invalid: with one error for every field that is not right.
@@ -119,7 +124,12 @@ def read_body(
         "variant_of": reader.variant_of(name),
         **reader.budget(),
     }
+    given = slices.read_slices(reader, "slices")
+    values["slices"] = given if given is not None else current.slices if current is not None else {}
     features = reader.features()
+    for slice_name in values["slices"]:
+        if slice_name in (features or {}) or slice_name in (values["segments"] or ()):
+            reader.wrong(f"slices.{printable(slice_name)}", "is the name of a feature or segment already")
     reader.finish()
     config = ModelConfig(**values)
     if config.budget_windows < 1:
