@@ -128,10 +128,12 @@ class _Guarded(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         failure: Exception = httpcore.ConnectError("no address")
-        for address in self._addresses(host, port):
+        addresses = self._addresses(host, port)
+        for behind, address in zip(reversed(range(len(addresses))), addresses, strict=True):
+            share = self._limit.left() / (behind + 1)  # one that answers nothing must leave time for the others
             try:
-                return _Timed(self._plain.connect_tcp(address, port, self._limit.left()), self._limit)
-            except httpcore.ConnectError as error:
+                return _Timed(self._plain.connect_tcp(address, port, share), self._limit)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure
 

@@ -120,9 +120,15 @@ def _channel(connection: Connection, ctx: Context, name: str, body: Mapping[str,
         channels.add_channel(connection, made, key)
         own = made.secret if body.get("secret") is None and made.secret else ""
         return Outcome("new", outcome.fields, f"its secret, shown once: {own}" if own else "")
+    note = ""
     if outcome.action == "changed":
         channels.replace_channel(connection, stored.id, made, key)
-    return outcome
+    if stored.disabled_at is not None and outcome.action == "changed":
+        channels.enable_channel(connection, stored.id)
+        note = "was switched off, and is on again"
+    elif stored.disabled_at is not None:
+        note = f"is switched off, and a file does not switch it on: {stored.disabled_reason}"
+    return Outcome(outcome.action, outcome.fields, note)
 
 
 def _channel_json(channel: channels.Channel) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """One request to a receiver with whatever habits, over real sockets."""
 
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -136,6 +138,21 @@ def test_a_wrong_certificate_ends_the_attempt(receiver: Receivers, name: str, tr
             tls=ssl.create_default_context(cafile=trust) if trust else None,
         )
     assert one.requests == []
+
+
+def test_an_address_that_answers_nothing_leaves_time_for_the_next(receiver: Receivers) -> None:
+    """As where the network drops IPv6: the first address has a queue that is full, so that Linux drops what comes."""
+    one = receiver()
+    with socket.socket() as silent, ExitStack() as waiting:
+        silent.bind(("127.0.0.2", one.port))
+        silent.listen(0)
+        for _ in range(3):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.2", one.port))
+        resolve = answering("127.0.0.2", "127.0.0.1")
+        found = guard.post(f"http://two.example:{one.port}/", {}, b"", networks=LOOPBACK, deadline=2.0, resolve=resolve)
+    assert found.status == 204 and len(one.requests) == 1
 
 
 def test_many_requests_at_once_do_not_share_deadlines(receiver: Receivers) -> None:

@@ -159,6 +159,21 @@ def test_a_silence_that_is_over_is_not_made_and_one_that_was_ended_by_hand_acts_
     assert "~ silence reload\n    endsAt: 20" in apply(FILE)[1] and _rows()["silence"] == 1
 
 
+def test_a_channel_that_was_switched_off_is_told_of_and_on_again_with_a_new_address(apply: Run) -> None:
+    apply(FILE)
+    engine = make_engine(settings.load())
+    with writing(engine) as connection:
+        found = channels.find_channel(connection, 1, "on-call", SECRET_KEY)
+        assert found is not None
+        channels.disable_channel(connection, found.id, clock.now(), "1.1.1.1 answered 410 Gone")
+    told = "  channel on-call: is switched off, and a file does not switch it on: 1.1.1.1 answered 410 Gone\n"
+    assert apply(FILE)[1] == told + "0 new, 0 changed, 7 unchanged: nothing to do.\n"
+    assert "  channel on-call: was switched off, and is on again\n" in apply(FILE.replace("${TOKEN}", "new"))[1]
+    with reading(engine) as connection:
+        assert channels.get_channel(connection, 1, found.id, None).disabled_at is None
+    engine.dispose()
+
+
 def test_prune_removes_what_an_earlier_file_declared_and_nothing_made_by_hand(apply: Run) -> None:
     apply(FILE)
     engine = make_engine(settings.load())
