@@ -31,7 +31,8 @@ test: $(VENV)/.test ## lint, types and every test (ARGS go to pytest; WORKERS: h
 	$(SAY) 'Tests'
 	$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal $(ARGS) || {
 	  $(SAY) 'What failed, once more and one after the other'
-	  $(BIN)/python -m pytest --quiet --last-failed --last-failed-no-failures none $(ARGS)
+	  $(BIN)/python -m pytest --quiet --last-failed --last-failed-no-failures none $(ARGS) &&
+	    echo 'make test: what failed above passes alone: those tests need a quiet machine. Mend them.' >&2
 	} || { echo 'make test: pytest failed (see above)' >&2; exit 1; }
 
 lint: $(VENV)/.test ## ruff and mypy only

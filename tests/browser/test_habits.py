@@ -139,7 +139,7 @@ def test_without_scripts_charts_say_so_and_their_numbers_are_there(scriptless: W
     page = scriptless.open(LINKS.model(running_app.model, range_="all"))
     assert "Charts need JavaScript" in (page.locator("#traffic").text_content() or "")
     assert page.locator("#traffic tbody tr").first.is_visible()
-    page.locator(".pick summary").click()
+    page.get_by_text("Choose", exact=True).click()
     page.locator(".pick input[name=from]").fill("2026-03-06T00:00")
     page.locator(".pick input[name=to]").fill("2026-03-07T00:00")
     page.get_by_role("button", name="Show").click()
