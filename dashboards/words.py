@@ -122,12 +122,15 @@ class CauseWords:
     drawn: str
 
 
-# The signals of the detectors (monitor/stats/families.py); those that are no metric are drawn by the nearest one.
+# The signals of the detectors (monitor/stats/signals.py); those that are no metric are drawn by the nearest one.
 CAUSES = {
     "psi": CauseWords("Distribution", "PSI", "psi"),
     "missing_share": CauseWords("Missing values", "share", "missing_share"),
     "unseen_share": CauseWords("Never-seen levels", "share", "unseen_share"),
     "invalid_share": CauseWords("Values that are not finite", "share", "psi"),
+    "out_of_range_share": CauseWords("Values out of range", "share", "out_of_range_share"),
+    "stuck_share": CauseWords("A stuck value", "share", "psi"),
+    "log_loss": CauseWords("Log loss", "", "log_loss"),
     "prediction_drift": CauseWords("Distribution of predictions", "PSI", "psi"),
     "score_drift": CauseWords("Distribution of scores", "PSI", "psi"),
     "correlation": CauseWords("Correlation", "", "psi"),

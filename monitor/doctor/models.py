@@ -1,7 +1,8 @@
-"""Monitors that are noisy, deaf, starved or stale, each with the change to make.
+"""Monitors that are noisy, dependent, deaf, starved or stale, each with the change to make.
 
 Noisy: pages more often than anybody bears. Deaf: cannot say what it is there for. Starved: gets too little to judge.
 Stale: judges by numbers, or against a reference, that time has overtaken.
+Dependent: its windows resemble the ones before, more than the alert budget assumes.
 """
 
 from collections.abc import Sequence
@@ -14,11 +15,12 @@ from monitor.clock import DAY
 from monitor.doctor import Finding
 from monitor.evaluate import series as data
 from monitor.evaluate import watched
-from monitor.evaluate.loaded import reference_for
+from monitor.evaluate.loaded import Reference, reference_for
 from monitor.evaluate.monitors import is_plain
 from monitor.evaluate.rules import amount, rule_told, subject
 from monitor.evaluate.watched import Monitor
 from monitor.stats.rule import Condition
+from monitor.stats.serial import dependent
 from monitor.store import events, overview, profiles, references
 from monitor.store.catalog import Model
 from monitor.store.overview import WindowState
@@ -37,9 +39,12 @@ _LENGTHS = ("1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d", "7d")
 def examine(connection: Connection, model: Model, now: int) -> list[Finding]:
     """What is wrong with the monitoring of a model at `now`, its own clock; one "ok" when nothing is."""
     states = overview.window_states(connection, model.id, RECENT)
+    number = profiles.current_number(connection, model.id)
+    reference = reference_for(connection, model.id, number) if number else None
     found = [
         *_noisy(connection, model, now),
-        *_deaf(connection, model, now),
+        *_dependent(model, reference),
+        *_deaf(connection, model, reference, now),
         *_starved(model, states, now),
         *_stale(connection, model, states, now),
     ]
@@ -64,13 +69,28 @@ def _noisy(connection: Connection, model: Model, now: int) -> list[Finding]:
     return [Finding("noisy", "warning", text, change)]
 
 
-def _deaf(connection: Connection, model: Model, now: int) -> list[Finding]:
+def _dependent(model: Model, reference: Reference | None) -> list[Finding]:
+    if reference is None or not reference.windows:
+        return []
+    starts = [start for start, _, _ in reference.windows]
+    found = dependent([profile for _, _, profile in reference.windows], starts, model.config.timezone)
+    if not found:
+        return []
+    told = ", ".join(f"{name} {r:.2f}" for name, r in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    text = (
+        f"Dependent: windows of the reference resemble the one before (correlation of {told}{more}); the alert budget "
+        "is kept where windows are independent, so expect more false alarms than budgeted"
+    )
+    change = "Take longer windows, or a reference that covers several such swings"
+    return [Finding("dependent", "warning", text, change)]
+
+
+def _deaf(connection: Connection, model: Model, reference: Reference | None, now: int) -> list[Finding]:
     found = []
     if model.paused_at is not None:
         text = f"Deaf: paused since {_minute(model.paused_at)}"
         found.append(Finding("deaf", "warning", text, 'POST …/pause with {"paused": false}'))
-    number = profiles.current_number(connection, model.id)
-    reference = reference_for(connection, model.id, number) if number else None
     if reference is not None and not reference.profile.labelled:
         text = "Deaf to performance: the reference has no outcomes"
         found.append(Finding("deaf", "warning", text, "PUT a reference whose rows carry `actual`"))

@@ -132,9 +132,11 @@ def _sum(binning: Binning, key: ProfileKey, deltas: list[Delta], stored: StoredP
     parts = [delta.profile for delta in deltas]
     low = min(delta.min_known_at for delta in deltas)
     high = max(delta.max_known_at for delta in deltas)
+    latest: int | None = max(delta.rows_known_at for delta in deltas)
     if stored is not None:
         parts.append(Profile.load_parts(stored.payload, stored.segments, binning))
         low, high = min(low, stored.min_known_at), max(high, stored.max_known_at)
+        latest = None if stored.rows_known_at is None or latest is None else max(latest, stored.rows_known_at)
     total = parts[0] if len(parts) == 1 else merge(binning, parts)
     return StoredProfile(
         *key,
@@ -142,6 +144,7 @@ def _sum(binning: Binning, key: ProfileKey, deltas: list[Delta], stored: StoredP
         labelled=total.labelled,
         min_known_at=low,
         max_known_at=high,
+        rows_known_at=latest,
         payload=total.dump_whole(),
         segments=total.dump_segments(),
     )

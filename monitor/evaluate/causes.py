@@ -5,18 +5,22 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from monitor.evaluate import faults
+from monitor.evaluate.wording import percent
 from monitor.stats.bins import CategoricalBins, NumericBins
 from monitor.stats.detector import Named
 from monitor.stats.evidence import Floats
 from monitor.stats.families import Signal
 from monitor.stats.layout import Key
-from monitor.stats.plan import Plan, correlations_of
+from monitor.stats.measure import measure_one
+from monitor.stats.plan import Plan, correlations_of, loss_of
 from monitor.stats.profile import Profile
 from monitor.stats.verdict import Cause
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DRAWS = 200
 SMALL_SHIFT = 0.1  # reference sd: below it a change is told by its shape
+HARM, HARM_ROWS = 0.02, 30  # of accuracy (of an absolute error: a part); labelled rows on either side
 BIG_LOSS = 0.05  # a share of outcomes that is off by more makes a performance alert critical
 
 
@@ -30,6 +34,10 @@ def cause_of(plan: Plan, named: Named, reference: Profile, window: Profile) -> C
         text = _level_text(plan, window)
     elif signal.kind == "pair":
         effect, low, high, text = _pair(plan, named, window)
+    elif signal.kind == "loss":
+        effect, low, high, text = _loss(plan, named, window)
+    elif signal.kind in ("extreme", "stuck"):
+        effect, low, high, text = faults.cause(signal, reference, window)
     else:
         p, reference_rows = _reference(plan, named.signal)
         if signal.kind == "shape":
@@ -40,7 +48,7 @@ def cause_of(plan: Plan, named: Named, reference: Profile, window: Profile) -> C
             text = _share_text(signal, float(p[1]) + effect, float(p[1]))
             if signal.metric == "accuracy":  # the signal counts what is wrong
                 effect, low, high = -effect, -high, -low
-    text += _where(signal) + _since(plan, named.begin)
+    text += _where(signal) + _since(plan, named.begin) + _harm(signal, reference, window)
     return Cause(signal.metric, signal.feature, signal.segment, effect, low, high, named.share, text)
 
 
@@ -59,7 +67,21 @@ def _since(plan: Plan, begin: int) -> str:
     """The first evidence, in the model's own time."""
     zone = plan.timezone
     local = (_EPOCH + timedelta(microseconds=begin)).astimezone(ZoneInfo(zone))
-    return f", since {local:%Y-%m-%d %H:%M}" + ("" if zone != "UTC" else " UTC")
+    return f", since {local:%A %Y-%m-%d %H:%M}" + ("" if zone != "UTC" else " UTC")
+
+
+def _harm(signal: Signal, reference: Profile, window: Profile) -> str:
+    """What became of the model's errors in the same rows, where their outcomes are known and it shows."""
+    if min(reference.labelled, window.labelled) < HARM_ROWS or signal.metric == "accuracy":
+        return ""
+    metric = "mae" if window.layout.task == "regression" else "accuracy"
+    before, now = (measure_one(profile, None, metric).value for profile in (reference, window))
+    if before is None or now is None or abs(now - before) < HARM * (before if metric == "mae" else 1.0):
+        return ""
+    there = " there" if signal.segment else ""
+    if metric == "mae":
+        return f"; mean absolute error{there} {before:.3g} -> {now:.3g}"
+    return f"; accuracy{there} {before:.2f} -> {now:.2f}"
 
 
 def is_large(cause: Cause) -> bool:
@@ -130,6 +152,15 @@ def _pair(plan: Plan, named: Named, window: Profile) -> tuple[float, float, floa
     return now - before, low - before, high - before, text
 
 
+def _loss(plan: Plan, named: Named, window: Profile) -> tuple[float, float, float, str]:
+    """Change of the mean log loss in the window, in nats, with its 95 % interval, and the sentence."""
+    scalars, at = plan.watch.scalars, named.signal - plan.watch.counts.offsets.size
+    before, now = float(scalars.mean[at]), loss_of(window)
+    error = 1.96 * float(scalars.sd[at]) * float(np.sqrt(1 + 1 / scalars.windows[at]))
+    text = f"log loss: {now:.3g} against {before:.3g} before"
+    return now - before, now - before - error, now - before + error, text
+
+
 # ------------------------------------------------------------------ texts
 
 _SHARES = {
@@ -137,12 +168,6 @@ _SHARES = {
     "unseen_share": "had a level never seen before",
     "invalid_share": "were not a finite number",
 }
-
-
-def percent(share: float) -> str:
-    """A share for a person: 12 %, 0.4 %."""
-    value = 100 * share
-    return f"{value:.0f} %" if value >= 9.95 else f"{value:.1f} %" if value >= 0.095 or value == 0 else f"{value:.2g} %"
 
 
 def _share_text(signal: Signal, now: float, before: float) -> str:
@@ -190,6 +215,9 @@ def _numeric_text(name: str, key: str, bins: NumericBins, before: Floats, now: F
         return f"{name}: {percent(outside[side])} of rows {place} value of the reference (PSI {psi:.2g})"
     if abs(shift) >= SMALL_SHIFT:
         ends = f"from {mean_before:,.3g} to {mean:,.3g}"
+        if bins.low >= 0 and mean_before > 0:  # an amount: a part of it says more than standard deviations
+            part = percent(abs(mean / mean_before - 1))
+            return f"{name} {'rose' if shift > 0 else 'fell'} by {part}, {ends} (PSI {psi:.2g})"
         return f"{name} moved {'up' if shift > 0 else 'down'} by {abs(shift):.2g} sd, {ends} (PSI {psi:.2g})"
     if sd_before > 0 and not 0.8 < sd / sd_before < 1.25:
         return f"{name} spreads {sd / sd_before:.2g} times as wide as before (PSI {psi:.2g})"

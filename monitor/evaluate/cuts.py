@@ -111,15 +111,15 @@ class Shelf:
             found = self._stored[span].get(start, [])
         return found
 
-    def profile(self, from_at: int, to_at: int, *, max_known_at: list[int] | None = None) -> Profile | None:
+    def profile(self, from_at: int, to_at: int, *, met: list[StoredProfile] | None = None) -> Profile | None:
         """The profile of [from_at, to_at), None where nothing was profiled.
 
         Args:
-            max_known_at: takes up the latest known_at of every stored profile that was looked at.
+            met: takes up every stored profile that was looked at.
         """
         plan = self._plan(from_at, to_at)
-        if max_known_at is not None and plan is not None:
-            max_known_at.extend(one.max_known_at for span, start in plan.parts for one in self.stored(span, start))
+        if met is not None and plan is not None:
+            met.extend(one for span, start in plan.parts for one in self.stored(span, start))
         return None if plan is None or plan.number is None else self._merged(plan, plan.number)
 
     def _plan(self, from_at: int, to_at: int) -> Plan | None:

@@ -43,11 +43,12 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Delta:
-    """What is added to a cell, and the span of known_at among the rows and outcomes behind it."""
+    """What is added to a cell, the span of known_at among the rows and outcomes behind it, and the latest of rows."""
 
     profile: Profile
     min_known_at: int
     max_known_at: int
+    rows_known_at: int
 
 
 Deltas = dict[Cell, Delta]
@@ -128,7 +129,8 @@ def profile_batch(model: Model, binning: Binning, batch: pa.RecordBatch, held: S
         profile = profile_inputs(binning, part)
         if held is not None:
             profile = _add_outcomes(binning, part, profile)
-        deltas[cell] = Delta(profile, int(known[0][chosen].min()), int(known[1][chosen].max()))
+        own, latest = known[0][chosen], known[1][chosen]
+        deltas[cell] = Delta(profile, int(own.min()), int(latest.max()), int(own.max()))
     return deltas
 
 
@@ -289,5 +291,6 @@ def _swap(model: Model, binning: Binning, batch: pa.RecordBatch, changes: dict[i
             if old.n:
                 parts.append(profile_outcomes(binning, old, sign=-1))
         profile = parts[0] if len(parts) == 1 else merge(binning, parts)
-        deltas[cell] = Delta(profile, int(row_known[chosen].min()), int(known[chosen].max()))
+        own = row_known[chosen]
+        deltas[cell] = Delta(profile, int(own.min()), int(known[chosen].max()), int(own.max()))
     return deltas

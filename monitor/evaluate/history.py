@@ -18,6 +18,7 @@ from monitor.stats.profile import Profile
 from monitor.store import blocks, events, profiles
 from monitor.store.catalog import Model
 from monitor.store.evaluations import PERFORMANCE
+from monitor.store.profiles import StoredProfile
 
 MOST_WINDOWS = 20_000
 CHUNK = 240  # windows whose profiles are read at once
@@ -37,6 +38,13 @@ class Past:
     late: bool
     kept: bool
     shelf: Shelf
+    kind: str = PERFORMANCE
+
+    def late_from(self, start: int) -> bool:
+        """Whether something of the stretch from `start` to the window's end became known after `at`."""
+        met: list[StoredProfile] = []
+        self.shelf.profile(start, self.end, met=met)
+        return any(known_at(one, self.kind) > self.at for one in met)
 
     def now(self) -> Profile | None:
         """What is known of it now."""
@@ -47,6 +55,13 @@ class Past:
         if not self.late or not self.kept:
             return self.now()
         return Shelf(connection, self.shelf.model, Want(as_of=self.at)).profile(self.start, self.end)
+
+
+def known_at(stored: StoredProfile, kind: str) -> int:
+    """When all was known of a profile that evidence of a kind is made of: its rows, for performance outcomes too."""
+    if kind == PERFORMANCE or stored.rows_known_at is None:
+        return stored.max_known_at
+    return stored.rows_known_at
 
 
 def spans(connection: Connection, model: Model, kind: str, from_at: int, to_at: int, now: int) -> list[tuple[int, int]]:
@@ -85,7 +100,7 @@ def walk(connection: Connection, model: Model, kind: str, listed: list[tuple[int
         low, high = chunk[0][0], chunk[-1][1]
         shelf = Shelf(connection, model)
         shelf.fetch(span, low, high)
-        known = profiles.latest_known(connection, model.id, span, low, high)
+        known = profiles.latest_known(connection, model.id, span, low, high, outcomes=kind == PERFORMANCE)
         for start, end in chunk:
             inside = _inside(known, start, end, span)
             rows = any(one[0] for one in inside)
@@ -94,7 +109,7 @@ def walk(connection: Connection, model: Model, kind: str, listed: list[tuple[int
                 continue
             at = due_at(model, kind, end)
             late = any(one[1] > at for one in inside)
-            yield Past(start, end, at, rows, late, expired is None or start >= expired, shelf)
+            yield Past(start, end, at, rows, late, expired is None or start >= expired, shelf, kind)
 
 
 def _inside(known: dict[int, tuple[int, int]], start: int, end: int, span: int) -> list[tuple[int, int]]:

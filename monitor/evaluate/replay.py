@@ -14,10 +14,12 @@ from monitor.evaluate.backtest import Episode, Played, Tell
 from monitor.evaluate.due import KINDS, Kind
 from monitor.evaluate.history import CHUNK, Past, spans, walk
 from monitor.evaluate.loaded import Reference
+from monitor.evaluate.longer import ending
 from monitor.evaluate.run import baseline_of
+from monitor.stats.detector import Memory
 from monitor.stats.profile import Profile, empty
-from monitor.stats.verdict import Family, Verdict
-from monitor.store import profiles
+from monitor.stats.verdict import Verdict
+from monitor.store import events, profiles
 from monitor.store.catalog import Model
 
 
@@ -64,14 +66,16 @@ def replay_budget(
 class _Track:
     """The detectors of one run, and the episodes they came to."""
 
-    states: dict[Family, bytes] = field(default_factory=dict)
+    states: dict[str, Memory] = field(default_factory=dict)
     episodes: list[Episode] = field(default_factory=list)
 
     def copy(self) -> "_Track":
         return _Track(dict(self.states), [replace(one) for one in self.episodes])
 
-    def take(self, base: judge.Baseline, profile: Profile, kind: Kind, past: Past) -> None:
-        verdicts, after = judge.judge_window(base, profile, self.states, kind, past.start, past.end)
+    def take(
+        self, base: judge.Baseline, profile: Profile, kind: Kind, past: Past, longer: Sequence[judge.Longer]
+    ) -> None:
+        verdicts, after = judge.take(base, profile, self.states, kind, past.start, past.end, longer)
         self.states.update(after)
         self._note(verdicts, past)
 
@@ -92,6 +96,7 @@ class _Run:
     def __init__(self, connection: Connection, model: Model, kind: Kind) -> None:
         self._connection, self._model, self._kind = connection, model, kind
         self._newest = profiles.current_number(connection, model.id)
+        self._bad = events.known_bad(connection, model.id)
         self.then = _Track()
         self.now: _Track | None = None  # as long as it is the same
 
@@ -101,16 +106,28 @@ class _Run:
         reference = self._reference(past, then)
         if reference is None or (reference.until is not None and past.start < reference.until):
             return False
-        config = self._model.config
-        base = baseline_of(reference, config.budget_windows, config.timezone)
+        base = baseline_of(reference, self._model.config)
         if self.now is None and past.late and past.kept:
             self.now = self.then.copy()
         if self.now is not None:
             known = past.now()
             same = known is None or known.binning is reference.binning
-            self.now.take(base, known if known is not None and same else _or_empty(then, reference), self._kind, past)
-        self.then.take(base, _or_empty(then, reference), self._kind, past)
+            window = known if known is not None and same else _or_empty(then, reference)
+            self.now.take(base, window, self._kind, past, self._longer(past, reference, base, None))
+        self.then.take(base, _or_empty(then, reference), self._kind, past, self._longer(past, reference, base, past.at))
         return True
+
+    def _longer(self, past: Past, reference: Reference, base: judge.Baseline, as_of: int | None) -> list[judge.Longer]:
+        """The days and weeks that end with a window, as evaluation takes them; known by `as_of`, or now."""
+        found = []
+        for name, start in ending(list(base.longer), past.end, self._model.config.timezone):
+            if (reference.until is not None and start < reference.until) or events.touches(self._bad, start, past.end):
+                continue
+            whole = replace(past, start=start, late=as_of is not None and past.late_from(start))
+            profile = whole.now() if as_of is None else whole.then(self._connection)
+            if profile is None or profile.binning is reference.binning:
+                found.append(judge.Longer(name, profile or empty(reference.binning), start, past.end))
+        return found
 
     def _reference(self, past: Past, profile: Profile | None) -> Reference | None:
         number = self._newest if profile is None else profile.binning.number

@@ -9,7 +9,6 @@ still the last one, so of two evaluators only one gets through.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import cast
 
 from sqlalchemy.engine import Connection, Engine
 
@@ -17,13 +16,17 @@ from monitor.evaluate import judge, measure, monitors
 from monitor.evaluate.build import build
 from monitor.evaluate.cuts import Shelf, Want
 from monitor.evaluate.due import KINDS, Due, Line, next_due
+from monitor.evaluate.judge import Baseline, Longer
 from monitor.evaluate.loaded import Reference
+from monitor.evaluate.longer import ending
 from monitor.stats.profile import Profile, empty
-from monitor.stats.verdict import Family, Verdict
+from monitor.stats.verdict import Verdict
 from monitor.store import evaluations, events, profiles
 from monitor.store.blocks import log_end
 from monitor.store.catalog import Model, get_model_by_id, model_now
 from monitor.store.evaluations import PERFORMANCE, Evaluated
+from monitor.store.model_config import ModelConfig
+from monitor.store.profiles import StoredProfile
 from monitor.store.session import reading, writing
 
 OnVerdicts = Callable[[Connection, Model, Sequence[Verdict], int], None]
@@ -51,7 +54,7 @@ class Judged:
     rows: int
     reference_id: int | None = None
     verdicts: Sequence[Verdict] = ()
-    states: dict[Family, bytes] | None = None
+    states: dict[str, bytes] | None = None
     bad: bool = False
     seen: Sequence[monitors.Seen] = ()
 
@@ -118,8 +121,8 @@ def _write(engine: Engine, model: Model, judged: Judged, now: int, on_verdicts: 
         if not evaluations.add_evaluation(connection, model.project_id, model.id, row):
             return False
         if judged.reference_id is not None and judged.states:
-            states = {str(family): state for family, state in judged.states.items()}
-            evaluations.save_detectors(connection, model.project_id, model.id, judged.reference_id, due.start, states)
+            reference_id = judged.reference_id
+            evaluations.save_detectors(connection, model.project_id, model.id, reference_id, due.start, judged.states)
         measure.finish(connection, model, due.kind, due.start, due.end, at)
         verdicts = [*judged.verdicts, *monitors.keep(connection, judged.seen)]
         if verdicts:
@@ -149,7 +152,8 @@ class Judging:
         self._connection = connection
         self._model = model
         self._shelf = Shelf(connection, model, Want(segments=True))
-        self._states = evaluations.detector_states(connection, model.id)
+        stored = evaluations.detector_states(connection, model.id)
+        self._states = {name: state for name, (_, state) in stored.items()}
         self._newest = profiles.current_number(connection, model.id)
         self._bad = events.known_bad(connection, model.id)
         self._monitors = monitors.Standing(connection, model)
@@ -168,32 +172,47 @@ class Judging:
             return Judged(due, rows, seen=seen)
         if reference.until is not None and due.start < reference.until:
             return Judged(due, rows, seen=seen)  # a window of the reference itself, or before it
-        base = baseline_of(reference, self._model.config.budget_windows, self._model.config.timezone)
+        base = baseline_of(reference, self._model.config)
         # States made against an earlier reference too: the judge knows them, and ends what was open against it.
-        states = {cast(Family, family): state for family, (_, state) in self._states.items()}
         window = empty(reference.binning) if profile is None else profile
-        verdicts, after = judge.judge_window(base, window, states, due.kind, due.start, due.end)
-        for family, state in after.items():
-            self._states[family] = (reference.stored.id, state)
+        longer = self._longer(due, reference, base)
+        verdicts, after = judge.judge_window(base, window, self._states, due.kind, due.start, due.end, longer)
+        self._states.update(after)
         return Judged(due, rows, reference.stored.id, verdicts, after, seen=seen)
 
-    def _profile(self, due: Due) -> tuple[Profile | None, int | None]:
-        """The window's rows; for performance with the outcomes that were known when its labels were due (and when).
+    def _longer(self, due: Due, reference: Reference, base: Baseline) -> list[Longer]:
+        """The days and weeks that end with this window and can be judged."""
+        found = []
+        for name, start in ending(list(base.longer), due.end, self._model.config.timezone):
+            if (reference.until is not None and start < reference.until) or events.touches(self._bad, start, due.end):
+                continue
+            profile, _ = self._profile(due._replace(start=start))
+            if profile is None or profile.binning is reference.binning:
+                found.append(Longer(name, profile or empty(reference.binning), start, due.end))
+        return found
 
-        When evaluation lags (a backfill, a replay), later outcomes are in the profiles already; they are left out, so
-        that the evidence is the one that an evaluation in time would have given.
+    def _profile(self, due: Due) -> tuple[Profile | None, int | None]:
+        """The window's rows that were known when it was due; for performance with the outcomes that were known then.
+
+        When evaluation lags (a backfill, a replay), later rows and outcomes are in the profiles already; they are left
+        out (and the instant is given), so that the evidence is the one that an evaluation in time would have given.
         """
-        known: list[int] = []
-        profile = self._shelf.profile(due.start, due.end, max_known_at=known)
-        if due.kind == PERFORMANCE and known and max(known) > due.at:
+        met: list[StoredProfile] = []
+        profile = self._shelf.profile(due.start, due.end, met=met)
+        known = [one.max_known_at if due.kind == PERFORMANCE else one.rows_known_at for one in met]
+        if any(at is not None and at > due.at for at in known):
             then = Shelf(self._connection, self._model, Want(segments=True, as_of=due.at))
             return then.profile(due.start, due.end), due.at
         return profile, None
 
 
+def baseline_of(reference: Reference, config: ModelConfig) -> Baseline:
+    """What a model's windows are judged against. Costly to make; references are cached, so the same comes back."""
+    return _baseline(reference, config.budget_windows, config.timezone, config.window_us)
+
+
 @lru_cache(maxsize=16)
-def baseline_of(reference: Reference, budget_windows: float, timezone: str) -> judge.Baseline:
-    """What windows are judged against. Costly to make; references are cached, so the same object comes back."""
+def _baseline(reference: Reference, budget_windows: float, timezone: str, unit: int) -> Baseline:
     return judge.baseline(
         reference.binning,
         reference.profile,
@@ -202,4 +221,5 @@ def baseline_of(reference: Reference, budget_windows: float, timezone: str) -> j
         [start for start, _, _ in reference.windows],
         timezone,
         [(low, high) for low, high in reference.stored.source.get("without", ())],
+        unit,
     )

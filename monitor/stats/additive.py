@@ -9,7 +9,7 @@ import numpy as np
 from monitor.stats.binning import Binning
 from monitor.stats.layout import Key, Layout
 from monitor.stats.packing import pack, unpack
-from monitor.stats.rows import Ints
+from monitor.stats.rows import Floats, Ints
 
 QUANTUM = 2.0**-40
 
@@ -73,6 +73,12 @@ class Profile:
         quantity = self.layout.quantities[key]
         high, low = self.sums[quantity.row].tolist()
         return float(((high << 32) + low) * QUANTUM * quantity.unit)
+
+    def totals(self, first: Key, number: int) -> Floats:
+        """`total` of so many sums of one unit that stand one after the other, float64[number]."""
+        quantity = self.layout.quantities[first]
+        found = self.sums[quantity.row : quantity.row + number].astype(np.float64)
+        return np.asarray((found[:, 0] * 2.0**32 + found[:, 1]) * (QUANTUM * quantity.unit))
 
     def __add__(self, other: "Profile") -> "Profile":
         return merge(self.binning, (self, other))

@@ -12,6 +12,7 @@ from monitor.stats import pairs
 from monitor.stats.bins import Bins, CategoricalBins, NumericBins, by_frequency
 from monitor.stats.edges import COARSE, FINE, power_of_two, sorted_finite
 from monitor.stats.layout import DELAY_EDGES, LATENCY_EDGES, Key, Layout, lay_out
+from monitor.stats.pairs import Cells
 from monitor.stats.rows import Codes, Floats, Ints, Numbers, Rows
 
 __all__ = ["COARSE", "FINE", "Binning", "CategoricalBins", "Key", "Layout", "NumericBins"]
@@ -103,6 +104,11 @@ class Binning:
     def pairs(self) -> list[tuple[str, str]]:
         """The pairs of features whose products are summed, in the order of their sums."""
         return pairs.names_of(self.normals)
+
+    @cached_property
+    def pair_cells(self) -> Cells:
+        """Where the counts of the features whose pairs are followed stand in the whole layout."""
+        return Cells.of(self.normals, self.whole.slices)
 
     def _layout(self, *, coarse: bool) -> Layout:
         def of(bins: NumericBins | None) -> NumericBins | None:

@@ -9,7 +9,7 @@ hands its value on to the next older one, so nothing is lost and the promise hol
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,20 @@ from monitor.stats.evidence import CountModel, Floats, ScalarModel, scalar_log_e
 from monitor.stats.memory import Memory, Window, dump, load
 from monitor.stats.screen import log_e_at, screened_log_e
 
-__all__ = ["Memory", "Named", "Step", "Watch", "Window", "advance", "dump", "fresh", "load"]
+__all__ = [
+    "Evidence",
+    "Memory",
+    "Named",
+    "Step",
+    "Watch",
+    "Window",
+    "advance",
+    "dump",
+    "evidence",
+    "fresh",
+    "grown",
+    "load",
+]
 
 NEWEST = 3  # starts kept at each age
 MINIMUM_ROWS = 20  # windows with fewer join the next
@@ -112,7 +125,7 @@ def advance(watch: Watch, memory: Memory, window: Window) -> tuple[Memory, Step]
         return _replace(memory, waiting=window), Step("none", 0.0, window.start, used=False)
     weighted = watch.counts.weigh(window.counts)
     deviation = watch.scalars.deviation(window.scalars)
-    after = _learn(watch, memory, weighted, deviation, window.start)
+    after = grown(watch, memory, window.start, evidence(watch, memory, weighted, deviation))
     ongoing = incident.advance(watch.counts, watch.scalars, memory.incident, weighted, deviation)
     step, reset = _judge(watch, after, ongoing is not None)
     if reset:
@@ -131,11 +144,17 @@ def advance(watch: Watch, memory: Memory, window: Window) -> tuple[Memory, Step]
     return _replace(after, incident=ongoing, waiting=None), step
 
 
-def _learn(watch: Watch, memory: Memory, weighted: Floats, deviation: Floats, start: int) -> Memory:
-    """The memory after one window: a new start, its factor for every start, and starts that go."""
-    age = memory.age + 1
-    births = np.append(memory.births, age)
-    begins = np.append(memory.begins, start)
+class Evidence(NamedTuple):
+    """What each start has with one more window, the last start being that window's: `counts` [starts, bins], `sums`
+    [starts, scalars, 3] and `log_e` [starts, signals] as in Memory."""
+
+    counts: Floats
+    sums: Floats
+    log_e: Floats
+
+
+def evidence(watch: Watch, memory: Memory, weighted: Floats, deviation: Floats) -> Evidence:
+    """A window's factor for every start: weighted counts [bins], deviations of the scalars [scalars]."""
     counts = np.concatenate([memory.counts, np.zeros((1, weighted.size))]) + weighted
     seen = np.isfinite(deviation)
     value = np.where(seen, deviation, 0.0)
@@ -144,7 +163,15 @@ def _learn(watch: Watch, memory: Memory, weighted: Floats, deviation: Floats, st
     # The memory is written in single precision; rounding here too keeps decisions the same after a restart.
     counts, sums = counts.astype(np.float32).astype(float), sums.astype(np.float32).astype(float)
     scalar = scalar_log_e(watch.scalars, sums[..., 0], sums[..., 1], sums[..., 2])
-    log_e = np.concatenate([screened_log_e(watch.counts, counts), scalar], axis=-1)
+    return Evidence(counts, sums, np.concatenate([screened_log_e(watch.counts, counts), scalar], axis=-1))
+
+
+def grown(watch: Watch, memory: Memory, start: int, found: Evidence) -> Memory:
+    """The memory after one window that starts then (us): a new start, its evidence, and starts that go."""
+    counts, sums, log_e = found.counts, found.sums, found.log_e.copy()
+    age = memory.age + 1
+    births = np.append(memory.births, age)
+    begins = np.append(memory.begins, start)
     nothing = np.zeros((1, watch.weights.size))
     before, extra = np.concatenate([memory.log_e, nothing]), np.concatenate([memory.extra, nothing])
     bounded = np.flatnonzero(np.isfinite(watch.counts.limit))  # never screened, so both are numbers

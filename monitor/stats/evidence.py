@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, gammaln
+from scipy.special import betainc, gammaln, stdtr
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -141,7 +141,8 @@ class ScalarModel:
     mean, sd: of the reference's windows; windows: their number T; squares: their sum of squared deviations in units of
     sd, after clipping; clip: bound of a deviation in sd; power: exponent for serial correlation, (1-r)/(1+r) or 1;
     freedom: of the squares, T-1 without phases (with phases T is the number of windows of one phase); allowed: variance
-    of the permanent shift that nobody cares about, in units of sd^2.
+    of the permanent shift that nobody cares about, in units of sd^2; direction: 0 for any change, +1 where only a
+    larger value is one.
     """
 
     mean: Floats
@@ -152,6 +153,7 @@ class ScalarModel:
     power: Floats
     freedom: Floats
     allowed: Floats
+    direction: Ints
 
     def deviation(self, values: Floats) -> Floats:
         """Values of one window in clipped reference standard deviations; NaN stays NaN (no value)."""
@@ -162,14 +164,23 @@ def scalar_log_e(model: ScalarModel, number: Floats, total: Floats, squares: Flo
     """log E of the deviations since each start: number m, their sum and sum of squares, each [..., signals].
 
     E = (1+gh)^(-1/2) [(W + h d^2)/(W + h d^2/(1+gh))]^((T+m-1)/2), h = Tm/(T+m), W = S + squares around their mean d.
-    With an allowed shift of variance a, the null has 1+ah in the place of 1, the alternative 1+(a+g(1+a))h.
+    With an allowed shift of variance a, the null has 1+ah in the place of 1, the alternative 1+vh, v = a+g(1+a). Where
+    only a rise counts, the alternative is cut to shifts above 0, which multiplies E by twice their posterior
+    probability: that of Student's t with T+m-1 degrees of freedom, at h d sqrt(v/(1+vh)) over the root of
+    (W + h d^2/(1+vh)) / (T+m-1).
     """
     count = np.maximum(number, 1.0)
     mean = total / count
     within = model.squares + np.maximum(squares - total * mean, 0.0)
     h = model.windows * number / (model.windows + number)
-    usual, grown = 1 + model.allowed * h, 1 + (model.allowed + PRIOR_WIDTH * (1 + model.allowed)) * h
+    width = model.allowed + PRIOR_WIDTH * (1 + model.allowed)
+    usual, grown = 1 + model.allowed * h, 1 + width * h
     between = h * mean * mean
     ratio = np.log(within + between / usual) - np.log(within + between / grown)
-    value = 0.5 * np.log(usual / grown) + (model.freedom + number) / 2 * ratio
+    freedom = model.freedom + number
+    value = 0.5 * np.log(usual / grown) + freedom / 2 * ratio
+    if model.direction.any():
+        spread = np.sqrt((within + between / grown) / np.maximum(freedom, 1.0))
+        above = stdtr(freedom, h * mean * np.sqrt(width / grown) / np.maximum(spread, _TINY))
+        value += np.where(model.direction > 0, np.log(np.maximum(2 * above, _TINY)), 0.0)
     return np.asarray(np.where(number > 0, model.power * value, 0.0))

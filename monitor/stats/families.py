@@ -21,8 +21,9 @@ LOSS_TOLERANCE = 0.0003  # the same of outcomes given the score: 0.9 points; a l
 @dataclass(frozen=True)
 class Signal:
     """One watched thing. `kind` says what its effect is: shape (PSI), share (of the second bin), calibration (share of
-    the second bin against the expected one), level (log of the rows), pair (Fisher's z of a correlation). `about`
-    narrows it down for a person."""
+    the second bin against the expected one), extreme (share beyond the reference's range), stuck (share of one value),
+    level (log of the rows), loss (mean loss), pair (Fisher's z of a correlation). `about` narrows it down for a
+    person."""
 
     metric: str
     kind: str
@@ -45,6 +46,7 @@ class Gather:
     tolerance: float = TOLERANCE
     scale: Floats | None = None  # what a row of each source counts for (None: 1)
     rates: Floats | None = None  # expected share of the second bin by stratum (None: what the reference had)
+    shares: Floats | None = None  # of fine bins: the signal is what one of them has beyond these (`faults.excess`)
 
 
 def read(gather: Gather, counts: Ints) -> Floats:
@@ -68,24 +70,32 @@ def read_all(gather: Gather, counts: Ints) -> Floats:
     return np.asarray(flat.reshape(number, gather.strata, gather.bins), float)
 
 
-def _span(binning: Binning, key: Key) -> Ints:
+def span(binning: Binning, key: Key) -> Ints:
+    """Where a signal's slots stand in the counts."""
     where = binning.layout[key]
     return np.arange(where.start, where.stop)
 
 
 def _shape(binning: Binning, key: Key, groups: Ints, signal: Signal, leave_out: Sequence[int] = ()) -> Gather:
     """A signal over the groups of a column, without the slots in `leave_out`; groups are numbered anew."""
-    source = _span(binning, key)
+    source = span(binning, key)
     keep = ~np.isin(np.arange(source.size), list(leave_out))
     _, target = np.unique(groups[keep], return_inverse=True)
     return Gather(signal, source[keep], target.astype(np.int64), int(target.max()) + 1)
 
 
-def _two(binning: Binning, key: Key, second: Sequence[int], signal: Signal, direction: int = 0) -> Gather:
+def two(
+    binning: Binning,
+    key: Key,
+    second: Sequence[int],
+    signal: Signal,
+    direction: int = 0,
+    tolerance: float = SMALL_TOLERANCE,
+) -> Gather:
     """A signal of two bins: the slots in `second`, and the others first."""
-    source = _span(binning, key)
+    source = span(binning, key)
     target = np.isin(np.arange(source.size), list(second)).astype(np.int64)
-    return Gather(signal, source, target, 2, direction=direction, tolerance=SMALL_TOLERANCE)
+    return Gather(signal, source, target, 2, direction=direction, tolerance=tolerance)
 
 
 def features(binning: Binning) -> list[Gather]:
@@ -100,19 +110,6 @@ def features(binning: Binning) -> list[Gather]:
     if binning.score is not None and binning.score.count:
         found.append(_shape(binning, "score", binning.groups("score"), Signal("score_drift", "shape")))
     return [replace(gather, weight=1 / len(found)) for gather in found]
-
-
-def quality(binning: Binning) -> list[Gather]:
-    found = [_two(binning, "error", [1], Signal("error_rate", "share"), 1)]
-    for bins in binning.features:
-        key: Key = ("feature", bins.name)
-        found.append(_two(binning, key, [bins.missing], Signal("missing_share", "share", bins.name)))
-        if isinstance(bins, CategoricalBins):
-            found.append(_two(binning, key, [bins.unseen], Signal("unseen_share", "share", bins.name), 1))
-        else:
-            odd = [bins.nan, bins.infinite]
-            found.append(_two(binning, key, odd, Signal("invalid_share", "share", bins.name), 1))
-    return found
 
 
 def latency(binning: Binning, reference: Profile) -> list[Gather]:
@@ -131,7 +128,7 @@ def performance(binning: Binning, reference: Profile) -> list[Gather]:
 
 
 def _binary(binning: Binning, reference: Profile) -> list[Gather]:
-    source = _span(binning, "table")
+    source = span(binning, "table")
     table = reference.of("table").astype(float)
     row, predicted, actual = (axis.ravel() for axis in np.indices(table.shape))
     score = binning.score
@@ -204,7 +201,7 @@ def _group_name(score: NumericBins, group: int, positive: str) -> str:
 
 def _multiclass(binning: Binning, reference: Profile) -> list[Gather]:
     """Rows of the table: predicted class, other, absent, other and right; columns: actual class, other."""
-    source = _span(binning, "table")
+    source = span(binning, "table")
     table = reference.of("table")
     row, actual = (axis.ravel() for axis in np.indices(table.shape))
     many = len(binning.classes)

@@ -199,13 +199,14 @@ def scalar_model(
     floor: list[float],
     phases: list[int] | None = None,
     tolerance: list[float] | None = None,
+    direction: list[int] | None = None,
 ) -> ScalarModel:
     """The model of scalar signals from their values in the reference's windows (NaN left out); needs 3 values each.
 
     floor: smallest believable standard deviation of each signal (such as the counting error), in its own units; values
     that vary no more than that are independent, whatever their correlation at lag 1 looks like.
     phases: number of phases whose means were taken out (1: none). tolerance: the shift that nobody cares about, in the
-    signal's own units.
+    signal's own units. direction: +1 where only a rise is a change (default: any).
     """
     kept = [np.asarray(values, float)[np.isfinite(values)] for values in windows]
     mean = np.array([values.mean() for values in kept])
@@ -216,6 +217,7 @@ def scalar_model(
     allowed = (np.asarray(tolerance if tolerance is not None else np.zeros(len(kept)), float) / sd) ** 2 / 3
     bound = np.asarray(clip, float) * np.sqrt(1 + allowed)  # a clipped value must still be beyond the tolerance
     squares, power = np.zeros(len(kept)), np.ones(len(kept))
+    ways = np.asarray(direction if direction is not None else np.zeros(len(kept)), np.int64)
     for index, values in enumerate(kept):
         y = np.clip((values - mean[index]) / sd[index], -bound[index], bound[index])
         squares[index] = max(float(((y - y.mean()) ** 2).sum()), float(freedom[index]))
@@ -223,4 +225,6 @@ def scalar_model(
         if values.size >= 10 and noise > 1 + CLEAR * np.sqrt(2 / max(freedom[index], 1.0)):
             lag = float((y[1:] * y[:-1]).sum() / max(float((y * y).sum()), 1e-12))
             power[index] = 1.0 if lag < 2 / np.sqrt(values.size) else (1 - lag) / (1 + lag)
-    return ScalarModel(mean, sd, np.array([v.size for v in kept]) / parts, squares, bound, power, freedom, allowed)
+    return ScalarModel(
+        mean, sd, np.array([v.size for v in kept]) / parts, squares, bound, power, freedom, allowed, ways
+    )

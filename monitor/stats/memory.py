@@ -6,12 +6,14 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from monitor.stats import incident
 from monitor.stats.evidence import Floats
 from monitor.stats.incident import HOLD
 
+_LZ4 = b"\x04\x22\x4d\x18"  # how an lz4 frame begins
 CAP = 600.0  # log values are cut here: far beyond every threshold, safely inside float64
 
 
@@ -93,7 +95,7 @@ def dump(memory: Memory) -> bytes:
         memory.counts.shape[1],
         memory.sums.shape[1],
         memory.log_e.shape[1],
-        zlib.compress(arrays, 1),
+        len(arrays).to_bytes(4, "little") + pa.compress(arrays, codec="lz4", asbytes=True),
         (waiting.start, waiting.end, waiting.rows, waiting.counts.tobytes(), waiting.scalars.tobytes())
         if waiting is not None
         else None,
@@ -104,10 +106,18 @@ def dump(memory: Memory) -> bytes:
     return msgspec.msgpack.encode(stored)
 
 
+def _unpacked(arrays: bytes) -> bytes:
+    if arrays[:1] == b"\x78" and arrays[4:8] != _LZ4:  # as it was written before
+        return zlib.decompress(arrays)
+    size = int.from_bytes(arrays[:4], "little")
+    found: bytes = pa.decompress(arrays[4:], decompressed_size=size, codec="lz4", asbytes=True)
+    return found
+
+
 def load(data: bytes) -> Memory:
     """Reads what `dump` wrote; raises msgspec.DecodeError or ValueError where it is something else."""
     stored = msgspec.msgpack.decode(data, type=_Stored)
-    raw, position = zlib.decompress(stored.arrays), 0
+    raw, position = _unpacked(stored.arrays), 0
 
     def take(kind: type, *shape: int) -> Floats:
         nonlocal position

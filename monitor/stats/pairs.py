@@ -7,8 +7,10 @@ Scores are multiples of 1/1024, so that sums of products are exact in float64 an
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -79,20 +81,36 @@ def _together(scores: Floats, output: Floats | None) -> float:
     return found if np.isfinite(found) else 0.0
 
 
-def correlations(sums: Floats, counts: Sequence[Ints], normals: Sequence[Normal], rows: int) -> Floats:
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The slots of the followed features in a profile's counts: their places and scores, and each one's first."""
+
+    where: Ints
+    scores: Floats
+    firsts: Ints
+
+    @classmethod
+    def of(cls, normals: Sequence[Normal], slices: Mapping[Any, slice]) -> "Cells":
+        spans = [slices["feature", name] for name, _ in normals]
+        sizes = [span.stop - span.start for span in spans]
+        return cls(
+            np.concatenate([np.zeros(0, np.int64), *(np.arange(span.start, span.stop) for span in spans)]),
+            np.concatenate([np.zeros(0), *(np.asarray(scores, float) / SCALE for _, scores in normals)]),
+            np.concatenate([[0], np.cumsum(sizes)])[: len(spans)].astype(np.int64),
+        )
+
+
+def correlations(sums: Floats, counts: Ints, cells: Cells, rows: int) -> Floats:
     """Fisher's z of each pair's correlation of normal scores, float64[pairs]; NaN where a feature does not vary.
 
-    sums: of products, [pairs]; counts: of each feature's slots. Rows in which a value is absent count with score 0.
+    sums: of products, [pairs]; counts: of a profile. Rows in which a value is absent count with score 0.
     """
-    many = len(normals)
-    first, second = np.triu_indices(many, 1)
-    if rows < 3:
+    first, second = np.triu_indices(cells.firsts.size, 1)
+    if rows < 3 or not first.size:
         return np.full(first.size, np.nan)
-    mean, square = np.zeros(many), np.zeros(many)
-    for place, ((_, scores), counted) in enumerate(zip(normals, counts, strict=True)):
-        z = np.asarray(scores, float) / SCALE
-        mean[place], square[place] = counted @ z / rows, counted @ (z * z) / rows
-    variance = square - mean * mean
+    weighted = counts[cells.where] * cells.scores
+    mean = np.add.reduceat(weighted, cells.firsts) / rows
+    variance = np.add.reduceat(weighted * cells.scores, cells.firsts) / rows - mean * mean
     with np.errstate(divide="ignore", invalid="ignore"):
         r = (sums / rows - mean[first] * mean[second]) / np.sqrt(variance[first] * variance[second])
     r[(variance[first] < 1e-6) | (variance[second] < 1e-6)] = np.nan

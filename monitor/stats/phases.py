@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from monitor.stats.evidence import Floats, Ints
+from monitor.stats.rows import Floats, Ints
 
 LEAST_BLOCKS = 4
 CLEAR = 5.0  # standard deviations by which the phases must differ more than windows of one phase do

@@ -13,16 +13,22 @@ import numpy as np
 from monitor.stats.detector import Watch, Window
 from monitor.stats.evidence import Floats, Ints
 from monitor.stats.families import Gather, Signal, read
+from monitor.stats.faults import excess
 from monitor.stats.pairs import correlations
 from monitor.stats.phases import Clock, Phases
 from monitor.stats.profile import Profile
 from monitor.stats.verdict import Family
 from monitor.stats.wide import wide
 
+LOSS_ROWS = 20  # with a score and an outcome, that a window's mean loss needs
+
 
 @dataclass(frozen=True)
 class Plan:
-    """One family of one model: its signals (counts first), and how to read a window. `watch` is for the detector."""
+    """One family of one model: its signals (counts first), and how to read a window. `watch` is for the detector.
+
+    `pairs`: those of the binning's that are watched; `loss`: whether the mean log loss is, with its rhythm.
+    """
 
     family: Family
     signals: tuple[Signal, ...]
@@ -33,7 +39,9 @@ class Plan:
     watch: Watch
     timezone: str
     rows: Floats  # of the reference in each count signal
-    pairs: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # those of the binning's that are watched
+    pairs: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    loss: bool = False
+    loss_rhythm: Phases | None = None
 
     def window(self, profile: Profile, start: int, end: int) -> Window:
         """A window's values for the detector."""
@@ -52,16 +60,37 @@ class Plan:
         scalars = np.zeros(0)
         if self.pairs.size:
             scalars = correlations_of(profile)[self.pairs]
+        if self.loss:
+            value, rhythm = loss_of(profile), self.loss_rhythm
+            scalars = np.array([value if rhythm is None else rhythm.shift(phase[rhythm.kind], value)])
         return Window(start, end, rows, counts, scalars)
 
     def _counts(self, counts: Ints) -> Floats:
         source, target = self._plain
         found = np.bincount(target, weights=counts[source], minlength=self.watch.counts.p.size).astype(float)
         for index, (gather, table) in enumerate(zip(self.gathers, self.expected, strict=True)):
-            if not _is_plain(gather, table):
+            if gather.shares is None and not _is_plain(gather, table):
                 first = int(self.watch.counts.offsets[index])
                 found[first : first + gather.bins] = adjust(read(gather, counts), table)
+        source, shares, firsts, cells = self._stuck
+        if cells.size:
+            values = counts[source].astype(float)
+            found[cells + 1] = excess(values, shares, firsts)
+            found[cells] = np.add.reduceat(values, firsts) - found[cells + 1]
         return found
+
+    @cached_property
+    def _stuck(self) -> tuple[Ints, Floats, Ints, Ints]:
+        """Of all signals of stuck values: their fine bins in the counts, the reference's shares of these, the first bin
+        of each signal, and the first of its two cells."""
+        chosen = [(place, gather) for place, gather in enumerate(self.gathers) if gather.shares is not None]
+        sizes = [gather.source.size for _, gather in chosen]
+        return (
+            np.concatenate([np.zeros(0, np.int64), *(gather.source for _, gather in chosen)]),
+            np.concatenate([np.zeros(0), *(gather.shares for _, gather in chosen if gather.shares is not None)]),
+            np.concatenate([[0], np.cumsum(sizes)])[: len(sizes)].astype(np.int64),
+            self.watch.counts.offsets[[place for place, _ in chosen]].astype(np.int64),
+        )
 
     @cached_property
     def _plain(self) -> tuple[Ints, Ints]:
@@ -76,20 +105,26 @@ class Plan:
         return np.concatenate([none, *(one for one, _ in chosen)]), np.concatenate([none, *(to for _, to in chosen)])
 
     def _phase(self, start: int) -> dict[str, int]:
-        kinds = {phases.kind for phases in self.phases if phases is not None}
+        kinds = {phases.kind for phases in (*self.phases, self.loss_rhythm) if phases is not None}
         return {kind: self.clock.phase(kind, start) for kind in kinds} if self.clock is not None else {}
 
 
 def _is_plain(gather: Gather, table: Floats | None) -> bool:
-    return table is None and gather.strata == 1 and gather.scale is None
+    return table is None and gather.strata == 1 and gather.scale is None and gather.shares is None
 
 
 def correlations_of(profile: Profile) -> Floats:
     """Fisher's z of every pair of a profile."""
     binning = profile.binning
-    sums = np.array([profile.total(("pair", str(place))) for place in range(len(binning.pairs))])
-    counts = [profile.of(("feature", name)) for name, _ in binning.normals]
-    return correlations(sums, counts, binning.normals, profile.rows)
+    if not binning.pairs:
+        return np.zeros(0)
+    sums = profile.totals(("pair", "0"), len(binning.pairs))
+    return correlations(sums, profile.counts, binning.pair_cells, profile.rows)
+
+
+def loss_of(profile: Profile) -> float:
+    """Mean log loss of a window; NaN where too few rows have a score and an outcome."""
+    return profile.total("log_loss") / profile.scored if profile.scored >= LOSS_ROWS else float("nan")
 
 
 def adjust(cells: Floats, expected: Floats | None) -> Floats:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from monitor.stats import cohorts, families
+from monitor.stats import cohorts, families, faults
 from monitor.stats.binning import Binning
 from monitor.stats.bins import CategoricalBins
 from monitor.stats.cut import Cut
@@ -17,7 +17,7 @@ from monitor.stats.learned import count_model, scalar_model
 from monitor.stats.phases import Clock, Phases, groups, of_counts
 from monitor.stats.plan import Plan, adjust
 from monitor.stats.profile import Profile
-from monitor.stats.scalars import pairs, volume
+from monitor.stats.scalars import LOSS, loss, pairs, volume
 from monitor.stats.verdict import Family
 from monitor.stats.wide import size, wide
 
@@ -52,7 +52,7 @@ def plans(
     drafts: dict[Family, list[Gather]] = {
         "features": families.features(binning) + cohorts.features(binning, cut.total, SEGMENTS),
         "performance": families.performance(binning, reference),
-        "quality": families.quality(binning),
+        "quality": faults.quality(binning, reference),
         "latency": families.latency(binning, reference),
     }
     if drafts["performance"]:
@@ -76,6 +76,14 @@ def _plan(binning: Binning, family: Family, gathers: list[Gather], cut: Cut, bud
         rows.append(float(whole.sum()))
         table = None if gather.strata == 1 and gather.rates is None else _table(gather, whole)
         segment = gather.signal.segment
+        if gather.shares is not None:
+            blocks = faults.blocks(gather, cut.counts)
+            stuck = blocks[:, 1].sum()
+            data.append((np.array([rows[-1] - stuck, stuck]), blocks))
+            expected.append(None)
+            phases.append(None)
+            sure.append(0.0)
+            continue
         blocks = adjust(read_all(gather, cut.counts if segment is None else cut.within), table)
         if segment is None:
             rhythm = of_counts(cut.groups, blocks)
@@ -106,21 +114,32 @@ def _plan(binning: Binning, family: Family, gathers: list[Gather], cut: Cut, bud
     model = replace(model, limit=_as_bursty(signals, model.limit))
     weights = [gather.weight for gather in gathers]
     places, scalars = np.zeros(0, np.int64), scalar_model([], [], [])
+    measured = loss(binning, cut) if family == "performance" else None
     if family == "features":
         places, scalars, more = pairs(binning, cut)
         signals += [Signal("correlation", "pair", " and ".join(binning.pairs[place])) for place in places.tolist()]
         weights += more.tolist()
+    elif measured is not None:
+        scalars = measured[0]
+        signals.append(Signal("log_loss", "loss"))
+        weights.append(LOSS)
+    total = np.asarray(weights, float)
+    watch = _watch(
+        binning, family, model, scalars, total / total.sum(), budget_windows, subjects=_subjects(binning, signals)
+    )
+    return Plan(
+        family, tuple(signals), tuple(gathers), tuple(expected), tuple(phases), cut.clock, watch,
+        cut.timezone, np.array(rows), places, measured is not None, None if measured is None else measured[1],
+    )  # fmt: skip
+
+
+def _subjects(binning: Binning, signals: list[Signal]) -> tuple[frozenset[str], ...]:
+    """What each signal is about: its feature, or both of a pair."""
     pair_of = {" and ".join(pair): frozenset(pair) for pair in binning.pairs}
-    subjects = tuple(
+    return tuple(
         pair_of[signal.feature or ""] if signal.kind == "pair" else frozenset([signal.feature or ""])
         for signal in signals
     )
-    total = np.asarray(weights, float)
-    watch = _watch(binning, family, model, scalars, total / total.sum(), budget_windows, subjects=subjects)
-    return Plan(
-        family, tuple(signals), tuple(gathers), tuple(expected), tuple(phases), cut.clock, watch,
-        cut.timezone, np.array(rows), places,
-    )  # fmt: skip
 
 
 def _as_bursty(signals: list[Signal], limit: Floats) -> Floats:

@@ -40,7 +40,8 @@ class ProfileKey(NamedTuple):
 
 
 class StoredProfile(NamedTuple):
-    """A profile as stored. `max_known_at` is the latest known_at among its rows and their outcomes."""
+    """A profile as stored. `max_known_at` is the latest known_at among its rows and their outcomes, `rows_known_at`
+    that among its rows alone (None: not kept)."""
 
     span: int
     start: int
@@ -51,6 +52,7 @@ class StoredProfile(NamedTuple):
     labelled: int
     min_known_at: int
     max_known_at: int
+    rows_known_at: int | None
     payload: bytes
     segments: bytes | None
 
@@ -222,12 +224,14 @@ def extent(connection: Connection, model_id: int) -> tuple[int, int] | None:
 
 
 def latest_known(
-    connection: Connection, model_id: int, span: int, from_at: int, to_at: int
+    connection: Connection, model_id: int, span: int, from_at: int, to_at: int, *, outcomes: bool
 ) -> dict[int, tuple[int, int]]:
-    """Of every profile's start in [from_at, to_at): its live rows, and the latest known_at of all rows and outcomes."""
+    """Of every profile's start in [from_at, to_at): its live rows, and the latest known_at of all rows, and of their
+    outcomes too where these count."""
+    known = profile.c.max_known_at if outcomes else sa.func.coalesce(profile.c.rows_known_at, profile.c.max_known_at)
     live = sa.case((profile.c.role == LIVE, profile.c.rows), else_=0)
     query = (
-        sa.select(profile.c.start, sa.func.max(live), sa.func.max(profile.c.max_known_at))
+        sa.select(profile.c.start, sa.func.max(live), sa.func.max(known))
         .where(
             profile.c.model_id == model_id,
             profile.c.span == span,
@@ -236,7 +240,7 @@ def latest_known(
         )
         .group_by(profile.c.start)
     )
-    return {start: (int(rows), int(known)) for start, rows, known in connection.execute(query)}
+    return {start: (int(rows), int(latest)) for start, rows, latest in connection.execute(query)}
 
 
 # ---------------------------------------------------------------- dirty windows

@@ -303,6 +303,7 @@ profile = _table(
     sa.Column("labelled", Int, nullable=False),
     sa.Column("min_known_at", Int, nullable=False),
     sa.Column("max_known_at", Int, nullable=False),  # of its rows and of their outcomes
+    sa.Column("rows_known_at", Int),  # the same of its rows alone; null in profiles from before that was kept
     sa.Column("payload", Blob, nullable=False),
     sa.Column("segments", Blob),
     rowid=False,

@@ -1,6 +1,6 @@
 """How good the alerts are: a folder of streams, half of them with a known change, through the product's own evaluation.
 
-    python -m tests.benchmarks.alerts --streams DIR --out alerts.csv [--budget 1000] [--processes N]
+    python -m tests.benchmarks.alerts --streams DIR --out alerts.csv [--budget 1000] [--processes N] [--part K/N]
 
 DIR holds `NAME.reference.parquet` and `NAME.stream.parquet` with the columns row_id, timestamp, window (of the stream),
 features, score, predicted, actual (-1: unknown) and actual_at. Each stream is a model of its own with the settings'
@@ -10,7 +10,8 @@ and the open alerts are read each time.
 
 alerts.csv has `stream,window,feature`: a row for each window in which an alert is open and each of its causes, which is
 a feature's name or a channel such as `@performance`. An alert about performance belongs to the window whose outcomes
-raised it, not to the day on which they were complete. The last line printed is one JSON object.
+raised it, not to the day on which they were complete. What alerts of two families name is one row. --part takes every
+Nth stream from the Kth (0 is the first), for runs in pieces. The last line printed is one JSON object.
 """
 
 import argparse
@@ -147,7 +148,7 @@ class Stream:
             jobs.evaluate_fully(self.engine, self.settings, self.model.id, now, until=now)
             rows.extend(self._open(turn, turn - wait))
         self.engine.dispose()
-        return Done(rows, self.windows, time.perf_counter() - began)
+        return Done(list(dict.fromkeys(rows)), self.windows, time.perf_counter() - began)
 
     def _import(self, writer: Writer, kind: str, table: pa.Table) -> None:
         check: Any = validate_predictions if kind == "predictions" else validate_outcomes
@@ -183,14 +184,23 @@ def run_stream(given: tuple[Path, str, int]) -> Done:
         return Stream(Path(folder), streams, name, budget).run()
 
 
+def _part(text: str) -> tuple[int, int]:
+    first, step = (int(one) for one in text.split("/"))
+    if not 0 <= first < step:
+        raise ValueError(text)
+    return first, step
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--budget", type=int, default=1000, help="windows per bearable false alarm")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--part", type=_part, default=(0, 1), metavar="K/N", help="every Nth stream from the Kth")
     arguments = parser.parse_args()
     names = sorted(path.name.removesuffix(".stream.parquet") for path in arguments.streams.glob("*.stream.parquet"))
+    names = names[arguments.part[0] :: arguments.part[1]]
     if not names:
         parser.error(f"{arguments.streams} holds no NAME.stream.parquet")
     began = time.perf_counter()

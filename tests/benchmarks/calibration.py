@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monitor.stats.detector import Watch, Window, advance, fresh
+from monitor.stats.detector import Watch, evidence, fresh, grown
 from monitor.stats.evidence import Floats
 from monitor.stats.learned import TOLERANCE, count_model, scalar_model
 from monitor.stats.phases import Clock, Phases, groups, of_counts
@@ -101,11 +101,33 @@ def _half_tolerated(shares: Floats) -> Floats:
     return _tilted(shares, low)
 
 
+class Turn:
+    """The rhythms of all streams at once: factors and worth by kind of phase, the phase, and the stream."""
+
+    def __init__(self, phases: list[Phases | None]) -> None:
+        self.number = len(phases)
+        self.tables: dict[tuple[str, int], tuple[Floats, Floats]] = {}
+        known = [(stream, rhythm) for stream, rhythm in enumerate(phases) if rhythm is not None]
+        for stream, rhythm in known:
+            for phase, factor in rhythm.factors.items():
+                of = self.tables.setdefault((rhythm.kind, phase), (np.ones((self.number, BINS)), np.ones(self.number)))
+                of[0][stream], of[1][stream] = factor, rhythm.worth[phase]
+
+    def by(self, now: dict[str, int], counts: Floats) -> Floats:
+        """Counts [streams, BINS] as `Phases.turn` gives them."""
+        for place in now.items():
+            if place in self.tables:
+                factor, worth = self.tables[place]
+                turned = counts * factor
+                rows = counts.sum(axis=1) * worth
+                counts = turned * (rows / np.maximum(turned.sum(axis=1), 1e-12))[:, None]
+        return counts
+
+
 def measured(kind: str, reference: int, rows: int, streams: int, windows: int, seed: int) -> list[Rate]:
     """Alarms of so many streams over so many windows at each threshold."""
     nature = Nature(kind, streams, rows, seed)
-    phases: list[Phases | None] = [None] * streams
-    clock = None
+    turn = None
     if kind == "lognormal":
         blocks = np.array([nature.values() for _ in range(reference)])
         scalars = scalar_model(list(blocks.T), [6.0] * streams, [1e-6] * streams)
@@ -116,6 +138,7 @@ def measured(kind: str, reference: int, rows: int, streams: int, windows: int, s
         clock = Clock.of(starts, "UTC")
         usable = groups(clock, starts) if clock is not None else {}
         phases = [of_counts(usable, drawn[:, stream]) for stream in range(streams)]
+        turn = Turn(phases)
         signals = []
         for stream, rhythm in enumerate(phases):
             own = drawn[:, stream] if rhythm is None else rhythm.turn_all(usable, drawn[:, stream])
@@ -127,18 +150,19 @@ def measured(kind: str, reference: int, rows: int, streams: int, windows: int, s
     memories = [fresh(watch) for _ in THRESHOLDS]
     alarms = [0] * len(THRESHOLDS)
     for window in range(reference, reference + windows):
-        window_counts, values = np.zeros(0), np.zeros(0)
+        window_counts, values = np.zeros((0, BINS)), np.zeros(0)
         if kind == "lognormal":
             values = nature.values()
         else:
             window_counts = nature.counts(window, True)
-            for stream, rhythm in enumerate(phases):
-                if rhythm is not None and clock is not None:
-                    phase = clock.phase(rhythm.kind, nature.start(window))
-                    window_counts[stream] = rhythm.turn(phase, window_counts[stream])
-        seen = Window(window, window + 1, 1_000_000, window_counts.ravel(), values)
+            if turn is not None and clock is not None:
+                window_counts = turn.by(
+                    {kind: clock.phase(kind, nature.start(window)) for kind in clock.kinds()}, window_counts
+                )
+        # The thresholds differ in what was told, not in the evidence of a start: that is computed once for all.
+        found = evidence(watch, memories[0], watch.counts.weigh(window_counts.ravel()), watch.scalars.deviation(values))
         for place, threshold in enumerate(THRESHOLDS):
-            memory, _ = advance(watch, memories[place], seen)
+            memory = grown(watch, memories[place], window, found)
             over = np.exp(memory.log_m).sum(axis=0) >= threshold
             alarms[place] += int(over.sum())
             extra = memory.extra.copy()

@@ -149,7 +149,7 @@ def _times(profile: Profile, factor: int) -> Profile:
 
 
 def _stored(span: int, start: int, end: int, version: int, profile: Profile) -> StoredProfile:
-    counts = (profile.rows, profile.labelled, start, end)
+    counts = (profile.rows, profile.labelled, start, end, end)
     return StoredProfile(
         span, start, version, LIVE, profile.binning.number, *counts, profile.dump_whole(), profile.dump_segments()
     )
@@ -157,7 +157,12 @@ def _stored(span: int, start: int, end: int, version: int, profile: Profile) -> 
 
 def _store_week(engine: Engine, model: Model, week: _Stored, at: int) -> None:
     moved = [
-        one._replace(start=one.start + at, min_known_at=one.min_known_at + at, max_known_at=one.max_known_at + at)
+        one._replace(
+            start=one.start + at,
+            min_known_at=one.min_known_at + at,
+            max_known_at=one.max_known_at + at,
+            rows_known_at=one.max_known_at + at,
+        )
         for one in week.profiles
     ]
     windows = [

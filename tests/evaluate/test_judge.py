@@ -154,7 +154,10 @@ def test_a_shift_within_one_segment_is_named_with_its_segment():
     assert delay <= 3
     cause = verdict.causes[0]
     assert (cause.metric, cause.feature, cause.segment) == ("psi", "first", "level:c")
-    assert cause.text.startswith("`first` moved up by 0.") and " where `level` is 'c', since 1970-01-02 0" in cause.text
+    assert (
+        cause.text.startswith("`first` moved up by 0.")
+        and " where `level` is 'c', since Friday 1970-01-02 0" in cause.text
+    )
 
 
 def test_a_shift_of_everybody_is_not_told_again_for_each_segment():

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import betaln
-from scipy.stats import dirichlet_multinomial, norm
+from scipy.stats import dirichlet_multinomial, nct, norm
+from scipy.stats import t as student
 
 from monitor.stats import learned
-from monitor.stats.evidence import CountModel, count_log_e, scalar_log_e
+from monitor.stats.evidence import PRIOR_WIDTH, CountModel, count_log_e, scalar_log_e
 from monitor.stats.learned import count_model, scalar_model
 
 
@@ -108,6 +109,22 @@ def test_the_scalar_e_value_is_at_most_one_on_average_while_nothing_changes():
         y = model.deviation(rng.normal(10, 2, (6, 1)))
         values.append(np.exp(scalar_log_e(model, np.array([6.0]), y.sum(0), (y * y).sum(0))[0]))
     assert np.mean(values) <= 1 + 3 * np.std(values) / np.sqrt(len(values))
+
+
+@pytest.mark.parametrize("shift", [-1.0, 0.3, 1.2])
+def test_a_one_sided_scalar_is_the_ratio_to_an_alternative_of_rises_alone(shift):
+    """The noncentral t densities of the two-sample statistic, mixed over half-normal shifts, over the central one."""
+    rng = np.random.default_rng(0)
+    model = scalar_model([rng.normal(size=12)], [50.0], [0.0], direction=[1])
+    y = model.deviation(rng.normal(size=(5, 1)) + shift)[:, 0]
+    got = np.exp(scalar_log_e(model, np.array([5.0]), np.array([y.sum()]), np.array([(y * y).sum()]))[0])
+    h, freedom = 12 * 5 / 17, 15
+    t = y.mean() * np.sqrt(h * freedom / (model.squares[0] + ((y - y.mean()) ** 2).sum()))
+
+    def part(x):
+        return 2 * norm.pdf(x, 0, np.sqrt(PRIOR_WIDTH)) * nct.pdf(t, freedom, x * np.sqrt(h))
+
+    assert got == pytest.approx(quad(part, 0, 30)[0] / student.pdf(t, freedom), rel=1e-6)
 
 
 def test_a_constant_shift_of_half_the_tolerance_is_never_evidence_at_any_size():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from monitor.stats.binning import Binning
-from monitor.stats.pairs import MOST, correlations
+from monitor.stats.pairs import MOST
+from monitor.stats.plan import correlations_of
 from monitor.stats.profile import merge, profile_inputs
 from monitor.stats.rows import Numbers, Rows
 
@@ -17,9 +18,7 @@ def together(rng, n, rho=0.7, shift=0.0, spread=1.0, missing=0.0):
 
 def correlation(binning, rows):
     profile = profile_inputs(binning, rows)
-    sums = np.array([profile.total(("pair", str(place))) for place in range(len(binning.pairs))])
-    counts = [profile.of(("feature", name)) for name, _ in binning.normals]
-    return np.tanh(correlations(sums, counts, binning.normals, profile.rows))
+    return np.tanh(correlations_of(profile))
 
 
 @pytest.fixture(scope="module")
