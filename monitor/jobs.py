@@ -24,7 +24,18 @@ from monitor.ingest.validate import Times
 from monitor.leadership import Leadership
 from monitor.settings import Settings
 from monitor.stats.verdict import Verdict
-from monitor.store import catalog, compaction, counted, leases, retention, sessions, shares, sweeping, ticks
+from monitor.store import (
+    catalog,
+    compaction,
+    counted,
+    id_merge,
+    leases,
+    retention,
+    sessions,
+    shares,
+    sweeping,
+    ticks,
+)
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
 from monitor.store.ticks import Tick
@@ -168,12 +179,14 @@ class Jobs:
         self._alone("sweep", lambda: sweep(self._engine, self._settings, clock.now()))
 
     def compact(self) -> None:
-        """Merge the small blocks of rows that came one by one."""
+        """Merge the small blocks of rows that came one by one, and the segments of the index."""
         self._alone("compact", self._compact)
 
     def _compact(self) -> None:
         for model_id, _ in self._models():
             while not self.stopping and compaction.compact(self._engine, model_id):
+                pass
+            while not self.stopping and id_merge.compact(self._engine, model_id):
                 pass
 
     def count(self) -> None:

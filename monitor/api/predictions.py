@@ -10,7 +10,7 @@ from monitor.api.deps import Ctx
 from monitor.columns import FEATURE, FILLED_ID, FILLED_KNOWN_AT, FILLED_TIMESTAMP, SCORE, TAG
 from monitor.errors import Invalid, NotFound
 from monitor.evaluate.windows import next_start, start_of
-from monitor.store import blocks, catalog, outcomes
+from monitor.store import blocks, catalog, id_index, outcomes
 from monitor.store.erased import erased_among
 from monitor.store.identity import key_of
 from monitor.store.quarantine import read_quarantine, rejected_counts
@@ -29,7 +29,7 @@ def get_prediction(model: str, row_id: str, ctx: Ctx) -> dict[str, Any]:
     key = key_of(row_id)
     with reading(ctx.engine) as connection:
         found = catalog.get_model(connection, ctx.principal.project_id, model)
-        indexed = blocks.rows_of_keys(connection, found.id, [key])
+        indexed = id_index.rows_of_keys(connection, found.id, [key])
         stored = blocks.read_rows(connection, found.id, [row for _, _, row in indexed])
         history = outcomes.history(connection, found.id, [key]).get(key, [])
         names = catalog.version_names(connection, found.id)

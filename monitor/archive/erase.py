@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from monitor.archive import frames
 from monitor.archive.places import Place
-from monitor.store import blocks, catalog, erased, profiles
+from monitor.store import blocks, catalog, erased, id_erase, id_index, profiles
 from monitor.store import tables as t
 from monitor.store.catalog import Model
 from monitor.store.codec import decode, encode
@@ -73,10 +73,10 @@ def _erase_stored(engine: Engine, model: Model, ids: list[str], now: int) -> tup
         blocks.lock_log(connection, model.id)  # whoever writes waits, and finds the ids refused
         profiles.lock_watermark(connection, model.id)  # and whoever counts or removes blocks
         new = erased.note_erased(connection, model.project_id, model.id, ids, now)
-        numbers = [row for _, _, row in blocks.rows_of_keys(connection, model.id, keys)]
+        numbers = [row for _, _, row in id_index.rows_of_keys(connection, model.id, keys)]
         gone = blocks.remove_rows(connection, model.id, numbers)
         stamps = [batch.column("timestamp")[0].as_py() for batch in gone]
-        erased.erase_keys(connection, model.id, keys)
+        id_erase.erase(connection, model.id, keys)
         outcomes = erased.erase_outcomes(connection, model.id, keys)
         quarantined = erased.erase_quarantined(connection, model.id, set(ids))
         reports = erased.erase_reports(connection, model.id, stamps)
@@ -135,6 +135,6 @@ def _sweep_traces(engine: Engine) -> bool:
             # The log of writes holds pages as they were; it is emptied unless somebody reads from it.
             busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
             return not busy
-        names = "block, prediction_key, outcome, quarantine, task, reference_rows"
+        names = "block, id_segment, id_page, outcome, quarantine, task, reference_rows"
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(f"VACUUM {names}")
         return True

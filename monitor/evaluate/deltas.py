@@ -23,7 +23,7 @@ from monitor.evaluate.ahead import ReadAhead
 from monitor.stats.binning import Binning
 from monitor.stats.profile import Profile, merge, profile_inputs, profile_outcomes
 from monitor.stats.rows import Rows
-from monitor.store import blocks, outcomes
+from monitor.store import blocks, id_index, outcomes
 from monitor.store.catalog import Model
 from monitor.store.outcomes import Held
 from monitor.store.profiles import Watermark
@@ -228,7 +228,7 @@ def _changes(
     connection: Connection, model: Model, mark: Watermark, upto: int, keys: Sequence[bytes]
 ) -> dict[int, Change]:
     """By row number: the outcome that held before, and the one that holds now, where they differ."""
-    rows = [(key, row) for key, _, row in blocks.rows_of_keys(connection, model.id, keys) if row < mark.next_row]
+    rows = [(key, row) for key, _, row in id_index.rows_of_keys(connection, model.id, keys) if row < mark.next_row]
     regression = model.task == "regression"
     history = outcomes.history(connection, model.id, list({key for key, _ in rows}), below_position=upto)
     changed: dict[bytes, Change] = {}

@@ -17,9 +17,10 @@ from monitor.columns import FEATURE, SCORE
 from monitor.errors import KeepwatchError
 from monitor.ingest.decode import MAX_ROWS, decode_predictions
 from monitor.ingest.draft import Rejection, as_json, clip
+from monitor.ingest.fates import body_of, same_body
 from monitor.ingest.validate import PredictionBatch, Times, validate_predictions
-from monitor.ingest.write import Answer, body_of, same_body, write_predictions
-from monitor.store import blocks, halves
+from monitor.ingest.write import Answer, write_predictions
+from monitor.store import blocks, halves, id_index
 from monitor.store.catalog import Model
 from monitor.store.halves import Waiting
 from monitor.store.identity import key_of
@@ -225,20 +226,21 @@ def _complete(connection: Connection, model: Model, requests: list[Halves]) -> s
     """The events that have become rows already."""
     every = {half.id: _ids(half) for request in requests for half in request.halves}
     keys = {key_of(one): event_id for event_id, ids in every.items() for one in ids}
-    return {keys[key] for key, _, _ in blocks.rows_of_keys(connection, model.id, list(keys))}
+    return {keys[key] for key, _, _ in id_index.rows_of_keys(connection, model.id, list(keys))}
 
 
 def _agrees(connection: Connection, model: Model, half: Half, times: Times) -> bool:
     """Whether what an event says is what the stored rows of its id say."""
     batch = _batch(_alone(half.waiting), model, times)
-    places: dict[bytes, int] = {}
-    for key, _, number in blocks.rows_of_keys(connection, model.id, batch.keys):
-        places.setdefault(key, number)
+    places: dict[int, int] = {}
+    stored = id_index.find(connection, model.id, batch.keys)
+    for at, number in zip(stored.at.tolist(), stored.row.tolist(), strict=True):
+        places.setdefault(at, number)
     found = blocks.read_rows(connection, model.id, list(places.values()))
-    for at, key in enumerate(batch.keys):
-        if key not in places:
+    for at in range(batch.rows):
+        if at not in places:
             return False
-        row = found.get(places[key])  # None: its body has expired, and counts as the same
+        row = found.get(places[at])  # None: its body has expired, and counts as the same
         given = _side(body_of(batch.batch, at), half.side)
         if row is not None and not same_body(_side(body_of(row, 0), half.side), given):
             return False

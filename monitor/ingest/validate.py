@@ -13,7 +13,7 @@ from monitor.errors import Invalid
 from monitor.ingest.draft import Draft, Rejection
 from monitor.ingest.rowtypes import TIMES
 from monitor.store.catalog import Model
-from monitor.store.identity import keys_of, keys_of_array, new_ids
+from monitor.store.identity import key_numbers, keys_of, new_ids
 from monitor.store.outcomes import NewOutcome
 
 FUTURE_US = clock.HOUR
@@ -43,7 +43,7 @@ class PredictionBatch:
 
     batch: pa.RecordBatch
     versions: list[str]  # version name of each row, "" for none
-    keys: list[bytes]
+    keys: np.ndarray  # uint64[n, 2], see store/id_keys
     index: np.ndarray  # int64[n], place in the request
     total: int
     rejected: list[Rejection]
@@ -85,7 +85,7 @@ def validate_predictions(draft: Draft, model: Model, at: Times) -> PredictionBat
     return PredictionBatch(
         batch=batch,
         versions=versions,
-        keys=keys_of_array(ids),
+        keys=key_numbers(ids),
         index=draft.index,
         total=draft.total,
         rejected=draft.rejected,

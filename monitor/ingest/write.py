@@ -1,26 +1,22 @@
 """Batches into the log: identity, one block, its keys and the quarantine, in the caller's transaction."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor import columns
-from monitor.columns import FEATURE, FILLED_ID, FILLED_KNOWN_AT, FILLED_TIMESTAMP
 from monitor.ingest.draft import Rejection, as_json
+from monitor.ingest.fates import CONFLICT, DUPLICATE, NEW, body_of, fates
 from monitor.ingest.validate import EXPIRED, OutcomeBatch, PredictionBatch
-from monitor.store import blocks, outcomes
+from monitor.store import blocks, id_index, id_merge, outcomes
 from monitor.store.blocks import LogEnd
 from monitor.store.catalog import Model, version_ids
 from monitor.store.erased import ERASED, erased_among
 from monitor.store.quarantine import quarantine_rows
-from monitor.store.tables import prediction_key
 
 _CONFLICT = "another row with this id and version is stored: a correction needs a new id"
 _SHOWN = 1000  # rejections listed in an answer
@@ -69,27 +65,15 @@ def write_predictions(
     filled = [_with_versions(request, numbers) for request in requests if request.rows]
     if filled:
         whole = columns.concatenate(filled)
-        keys = [key for request in requests for key in request.keys]
-        versions = whole.column("version").to_numpy().tolist()
-        owner = np.repeat(np.arange(len(requests)), [request.rows for request in requests])
-        fresh = _store_new(connection, model, whole, keys, versions, end, arrival)
-        if fresh is None:
-            fate = _fates(connection, model, whole, keys, versions)
-            mask = np.array([one == "new" for one in fate])
-            chosen = np.flatnonzero(mask).tolist()
-            kept = whole.filter(pa.array(mask))
-            if kept.num_rows:
-                _store_new(
-                    connection, model, kept, [keys[i] for i in chosen], [versions[i] for i in chosen], end, arrival
-                )
-            _count_fates(answers, requests, whole, fate, owner)
-            fresh = kept.num_rows
-        else:
-            for answer, request in zip(answers, requests, strict=True):
-                answer.accepted = request.rows
+        keys = np.concatenate([request.keys for request in requests])
+        versions = whole.column("version").to_numpy()
+        fate = fates(connection, model.id, whole, keys, versions)
+        fresh = fate == NEW
+        _store(connection, model, whole, keys, versions, fresh, end, arrival)
+        _count_fates(answers, requests, whole, fate)
         known = max(request.max_known_at for request in requests)
         known = known if end.known_at is None else max(known, end.known_at)
-        blocks.move_log(connection, model.id, LogEnd(end.next_row + fresh, end.next_outcome, known))
+        blocks.move_log(connection, model.id, LogEnd(end.next_row + int(fresh.sum()), end.next_outcome, known))
     for answer, request in zip(answers, requests, strict=True):
         answer.rejected = request.rejected + answer.rejected
         quarantine_rows(connection, model.project_id, model.id, "predictions", answer.rejected, arrival)
@@ -137,7 +121,7 @@ def _keep(request: PredictionBatch, kept: np.ndarray, rejected: list[Rejection])
         request,
         batch=request.batch.filter(pa.array(kept)),
         versions=[request.versions[at] for at in chosen],
-        keys=[request.keys[at] for at in chosen],
+        keys=request.keys[kept],
         index=request.index[kept],
         rejected=request.rejected + rejected,
     )
@@ -149,98 +133,40 @@ def _with_versions(request: PredictionBatch, numbers: dict[str, int]) -> pa.Reco
     return request.batch.set_column(at, "version", array)
 
 
-def _store_new(
+def _store(
     connection: Connection,
     model: Model,
     batch: pa.RecordBatch,
-    keys: list[bytes],
-    versions: list[int],
+    keys: np.ndarray,
+    versions: np.ndarray,
+    fresh: np.ndarray,
     end: LogEnd,
     arrival: int,
-) -> int | None:
-    """Store all rows as new and return their number, or store none and return None if any was there already."""
-    nested = connection.begin_nested()
-    rows = range(end.next_row, end.next_row + len(keys))
-    if blocks.add_keys(connection, model.project_id, model.id, keys, versions, rows) != len(keys):
-        nested.rollback()
-        return None
-    nested.commit()
-    blocks.add_block(connection, model.project_id, model.id, end.next_row, batch, arrival)
-    return len(keys)
-
-
-def _fates(
-    connection: Connection, model: Model, batch: pa.RecordBatch, keys: list[bytes], versions: list[int]
-) -> list[str]:
-    """For each row: new, duplicate or conflict, against what is stored and against the rows before it."""
-    known = {(key, version): row for key, version, row in blocks.rows_of_keys(connection, model.id, keys)}
-    wanted = [known[identity] for identity in zip(keys, versions, strict=True) if identity in known]
-    stored = blocks.read_rows(connection, model.id, wanted)
-    bodies: dict[tuple[bytes, int], dict[str, Any]] = {}
-    fates = []
-    for at, identity in enumerate(zip(keys, versions, strict=True)):
-        body = body_of(batch, at)
-        if identity not in bodies and identity in known:
-            row = stored.get(known[identity])
-            # A key without its block is a row whose body has expired: it counts as the same.
-            bodies[identity] = body if row is None else body_of(row, 0)
-        if identity not in bodies:
-            bodies[identity] = body
-            fates.append("new")
-        else:
-            fates.append("duplicate" if same_body(bodies[identity], body) else "conflict")
-    return fates
-
-
-def body_of(batch: pa.RecordBatch, at: int) -> dict[str, Any]:
-    """A row as its sender gave it: without nulls and without what was filled in here."""
-    row = {name: batch.column(i)[at].as_py() for i, name in enumerate(batch.schema.names)}
-    bits = row.pop("filled")
-    for bit, name in ((FILLED_ID, "id"), (FILLED_TIMESTAMP, "timestamp"), (FILLED_KNOWN_AT, "known_at")):
-        if bits & bit:
-            row.pop(name)
-    row |= _kept_aside(row.pop("extra", None))
-    return {name: value for name, value in row.items() if value is not None}
-
-
-def _kept_aside(extra: str | None) -> dict[str, Any]:
-    """The values that did not fit the schema, as the columns that they had while there was none."""
-    try:
-        return {} if extra is None else {FEATURE + name: value for name, value in orjson.loads(extra).items()}
-    except orjson.JSONDecodeError:  # too long, and so cut off
-        return {"extra": extra}
-
-
-def same_body(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two rows, as their senders gave them, say the same."""
-    # known_at beyond the arrival is cut to it, and so differs between tries: it counts only where both have it.
-    names = (one.keys() | other.keys()) - ({"known_at"} if ("known_at" in one) != ("known_at" in other) else set())
-    return all(name in one and name in other and _equal(one[name], other[name]) for name in names)
-
-
-def _equal(one: object, other: object) -> bool:
-    if isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other):
-        return True
-    return one == other if type(one) is type(other) else columns.label_text(one) == columns.label_text(other)
+) -> None:
+    """Store the rows that are new as one block, with their entries in the index."""
+    if not fresh.all():
+        batch, keys, versions = batch.filter(pa.array(fresh)), keys[fresh], versions[fresh]
+    if len(keys):
+        id_index.add(connection, model.project_id, model.id, keys, versions, end.next_row)
+        id_merge.tidy(connection, model.project_id, model.id)
+        blocks.add_block(connection, model.project_id, model.id, end.next_row, batch, arrival)
 
 
 def _count_fates(
-    answers: list[Answer], requests: list[PredictionBatch], batch: pa.RecordBatch, fates: list[str], owner: np.ndarray
+    answers: list[Answer], requests: list[PredictionBatch], batch: pa.RecordBatch, fate: np.ndarray
 ) -> None:
-    first = np.concatenate([[0], np.cumsum([request.rows for request in requests])])
-    for at, fate in enumerate(fates):
-        number = int(owner[at])
-        answer, request = answers[number], requests[number]
-        if fate == "new":
-            answer.accepted += 1
-            continue
-        place = int(request.index[at - int(first[number])])
-        if fate == "duplicate":
-            answer.duplicates += 1
-            answer.duplicate_places.add(place)
-        else:
-            row_id = batch.column("id")[at].as_py()
-            answer.rejected.append(Rejection(place, row_id, "conflict", _CONFLICT, as_json(body_of(batch, at))))
+    first = 0
+    for answer, request in zip(answers, requests, strict=True):
+        own = fate[first : first + request.rows]
+        answer.accepted = int((own == NEW).sum())
+        if answer.accepted < request.rows:
+            repeated = np.flatnonzero(own == DUPLICATE)
+            answer.duplicates = len(repeated)
+            answer.duplicate_places = set(request.index[repeated].tolist())
+            for at in np.flatnonzero(own == CONFLICT).tolist():
+                row_id, body = batch.column("id")[first + at].as_py(), as_json(body_of(batch, first + at))
+                answer.rejected.append(Rejection(int(request.index[at]), row_id, "conflict", _CONFLICT, body))
+        first += request.rows
 
 
 def _ids_in_places(request: PredictionBatch) -> list[str]:
@@ -259,7 +185,7 @@ def write_outcomes(connection: Connection, model: Model, requests: list[OutcomeB
         key: [(held.observed_at, held.observed_given, held.actual) for held in history]
         for key, history in outcomes.history(connection, model.id, keys).items()
     }
-    here = _with_predictions(connection, model.id, keys)
+    here = id_index.present(connection, model.id, keys)
     answers, fresh = [], []
     gone = erased_among(connection, model.id, [row.id for one in requests for row in one.rows]) if end.erased else ()
     for request in requests:
@@ -294,13 +220,3 @@ def _repeats(row: outcomes.NewOutcome, history: Sequence[tuple[int, int, str]]) 
     if row.observed_given:
         return any(at == row.observed_at and value == row.actual for at, _, value in history)
     return any(value == row.actual for _, _, value in history)
-
-
-def _with_predictions(connection: Connection, model_id: int, keys: list[bytes]) -> set[bytes]:
-    found: set[bytes] = set()
-    for at in range(0, len(keys), 2000):
-        query = sa.select(prediction_key.c.key).where(
-            prediction_key.c.model_id == model_id, blocks.key_in(connection, prediction_key.c.key, keys[at : at + 2000])
-        )
-        found.update(bytes(key) for (key,) in connection.execute(query))
-    return found

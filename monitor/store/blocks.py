@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -18,11 +19,10 @@ from sqlalchemy.engine import Connection
 from monitor.errors import NotFound
 from monitor.store.codec import decode, decode_runs, encode
 from monitor.store.session import is_sqlite
-from monitor.store.tables import block, log_position, prediction_key
+from monitor.store.tables import block, log_position
 
 IN_LIMIT = 2000
 _AHEAD = 8  # blocks
-_MANY_KEYS = 32
 
 
 @dataclass(frozen=True)
@@ -101,70 +101,6 @@ def add_block(
             payload=encode(batch),
         )
     )
-
-
-def add_keys(
-    connection: Connection,
-    project_id: int,
-    model_id: int,
-    keys: Sequence[bytes],
-    versions: Sequence[int],
-    rows: Sequence[int],
-) -> int:
-    """Index rows by key and version; those already there are left alone. Returns how many were new."""
-    cursor = connection.connection.cursor()
-    try:
-        if is_sqlite(connection) and len(keys) >= _MANY_KEYS:
-            _add_many_keys(cursor, project_id, model_id, keys, versions, rows)
-        elif is_sqlite(connection):
-            entries = sorted(zip(keys, versions, rows, strict=True))
-            cursor.executemany(
-                "INSERT OR IGNORE INTO prediction_key (model_id, key, version_id, project_id, row)"
-                f" VALUES ({int(model_id)}, ?, ?, {int(project_id)}, ?)",
-                entries,
-            )
-        else:
-            cursor.execute(
-                "INSERT INTO prediction_key (model_id, key, version_id, project_id, row)"
-                " SELECT %s, k, v, %s, r FROM unnest(%s::bytea[], %s::bigint[], %s::bigint[]) AS t(k, v, r)"
-                " ON CONFLICT DO NOTHING",
-                (model_id, project_id, list(keys), list(versions), list(rows)),
-            )
-        return int(cursor.rowcount)
-    finally:
-        cursor.close()
-
-
-def _add_many_keys(
-    cursor: Any,
-    project_id: int,
-    model_id: int,
-    keys: Sequence[bytes],
-    versions: Sequence[int],
-    rows: Sequence[int],
-) -> None:
-    """Keys by one statement that takes them out of one blob: three times as fast as a statement for each, and other
-    threads run meanwhile."""
-    order = sorted(range(len(keys)), key=keys.__getitem__)  # a hardly sorted index is a slow one
-    numbers = "".join([f"{rows[i]:015d}{versions[i]:010d}" for i in order])
-    cursor.execute(
-        "WITH RECURSIVE place(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM place WHERE i + 1 < ?3)"
-        " INSERT OR IGNORE INTO prediction_key (model_id, key, version_id, project_id, row)"
-        f" SELECT {int(model_id)}, substr(?1, i * 16 + 1, 16), CAST(substr(?2, i * 25 + 16, 10) AS INTEGER),"
-        f" {int(project_id)}, CAST(substr(?2, i * 25 + 1, 15) AS INTEGER) FROM place",
-        (b"".join([keys[i] for i in order]), numbers.encode(), len(keys)),
-    )
-
-
-def rows_of_keys(connection: Connection, model_id: int, keys: Sequence[bytes]) -> list[tuple[bytes, int, int]]:
-    """(key, version id, row number) of every stored row with one of these keys."""
-    found: list[tuple[bytes, int, int]] = []
-    for at in range(0, len(keys), IN_LIMIT):
-        query = sa.select(prediction_key.c.key, prediction_key.c.version_id, prediction_key.c.row).where(
-            prediction_key.c.model_id == model_id, key_in(connection, prediction_key.c.key, keys[at : at + IN_LIMIT])
-        )
-        found.extend((bytes(key), version, row) for key, version, row in connection.execute(query))
-    return found
 
 
 def key_in(connection: Connection, column: sa.ColumnElement[bytes], keys: Sequence[bytes]) -> sa.ColumnElement[bool]:
@@ -326,3 +262,23 @@ def read_rows(connection: Connection, model_id: int, rows: Sequence[int]) -> dic
         if current[0] <= row < current[0] + current[1].num_rows:
             found[row] = current[1].slice(row - current[0], 1)
     return found
+
+
+def read_places(connection: Connection, model_id: int, rows: np.ndarray) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+    """Rows by number, in any order, block by block: (their places in `rows`, the rows); those not kept are left out."""
+    order = np.argsort(rows, kind="stable")
+    listed = rows[order]
+    at = 0
+    while at < len(listed):
+        stored = connection.execute(
+            sa.select(block.c.first_row, block.c.rows, block.c.payload)
+            .where(block.c.model_id == model_id, block.c.first_row <= int(listed[at]))
+            .order_by(block.c.first_row.desc())
+            .limit(1)
+        ).one_or_none()
+        if stored is None or stored.first_row + stored.rows <= listed[at]:
+            at += 1
+            continue
+        end = int(np.searchsorted(listed, stored.first_row + stored.rows))
+        yield order[at:end], decode(stored.payload).take(pa.array(listed[at:end] - stored.first_row))
+        at = end

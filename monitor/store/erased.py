@@ -62,13 +62,6 @@ def erase_outcomes(connection: Connection, model_id: int, keys: Sequence[bytes])
     return removed
 
 
-def erase_keys(connection: Connection, model_id: int, keys: Sequence[bytes]) -> None:
-    """Remove the index entries of these keys."""
-    for at in range(0, len(keys), IN_LIMIT):
-        named = key_in(connection, t.prediction_key.c.key, keys[at : at + IN_LIMIT])
-        connection.execute(sa.delete(t.prediction_key).where(t.prediction_key.c.model_id == model_id, named))
-
-
 def erase_quarantined(connection: Connection, model_id: int, ids: Collection[str]) -> int:
     """Remove rejected rows that have one of these ids, or hold it anywhere in their text; they stay counted."""
     kept, counts = t.quarantine, t.quarantine_count

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from monitor import clock
+from monitor.store.id_keys import numbers
 
 _LENGTH = 36  # characters of a UUID
 _HYPHENS = [8, 13, 18, 23]
@@ -41,19 +42,19 @@ def keys_of(ids: Sequence[str]) -> list[bytes]:
     return [key_of(row_id) for row_id in ids]
 
 
-def keys_of_array(ids: pa.Array) -> list[bytes]:
-    """The same of an Arrow array of texts without nulls; UUIDv7s, which are keys themselves, at once."""
+def key_numbers(ids: pa.Array) -> np.ndarray:
+    """The keys of an Arrow array of texts without nulls as uint64[n, 2]; UUIDv7s, keys themselves, all at once."""
     offset, count = ids.offset, len(ids)
     ends = np.frombuffer(ids.buffers()[1], np.int32, count + 1, 4 * offset) if count else np.zeros(1, np.int32)
     if not count or not (np.diff(ends) == _LENGTH).all():
-        return keys_of(ids.to_pylist())
+        return numbers(keys_of(ids.to_pylist()))
     letters = np.frombuffer(ids.buffers()[2], np.uint8, _LENGTH * count, ends[0]).reshape(count, _LENGTH)
     digits = _DIGITS[letters[:, _PLACES]]
     canonical = (letters[:, _HYPHENS] == ord("-")).all() and (letters[:, 14] == ord("7")).all() and digits.max() < 16
     if not canonical:
-        return keys_of(ids.to_pylist())
-    raw = (digits[:, 0::2] << 4 | digits[:, 1::2]).tobytes()
-    return [raw[at : at + 16] for at in range(0, len(raw), 16)]
+        return numbers(keys_of(ids.to_pylist()))
+    halves = np.ascontiguousarray(digits[:, 0::2] << 4 | digits[:, 1::2])
+    return halves.view(">u8").astype(np.uint64)
 
 
 def new_ids(count: int) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from monitor.store import blocks, profiles
+from monitor.store import blocks, id_index, id_merge, profiles
 from monitor.store import tables as t
 from monitor.store.blocks import IN_LIMIT, key_in
 from monitor.store.codec import decode
@@ -63,6 +63,8 @@ def expire_blocks(engine: Engine, model_id: int, before: int) -> int:
     for row in expired:
         with writing(engine) as connection:
             removed += _remove_block(connection, model_id, row.first_row, before)
+    with writing(engine) as connection:
+        id_merge.drop_gone(connection, model_id)
     return removed
 
 
@@ -93,6 +95,7 @@ def remove_archived(
             removed = sum(_remove_block(connection, model_id, one, before, next_outcome) for one in first_rows)
             if removed != rows:
                 raise _Changed
+            id_merge.drop_gone(connection, model_id)
             return removed
     except _Changed:
         return 0
@@ -101,14 +104,14 @@ def remove_archived(
 def _remove_block(
     connection: Connection, model_id: int, first_row: int, before: int, next_outcome: int | None = None
 ) -> int:
-    """Remove a block whose rows are older than `before`.
+    """Remove a block whose rows are older than `before`, and outcomes that have no other row.
 
     With `next_outcome` only while its rows have no outcome from that position on.
 
     Raises:
         _Changed: they have.
     """
-    block, index = t.block, t.prediction_key
+    block = t.block
     mark = profiles.lock_watermark(connection, model_id)
     # A younger one stands there when small blocks have just been merged.
     place = (block.c.model_id == model_id, block.c.first_row == first_row, block.c.max_timestamp < before)
@@ -116,17 +119,24 @@ def _remove_block(
     if mark is None or row is None or first_row + row.rows > mark.next_row:
         return 0  # removed by another, or to be counted again: a new binning has just set the watermark back
     keys = keys_of([one for one in decode(row.payload, ["id"]).column("id").to_pylist() if one is not None])
-    own_rows = index.c.row.between(first_row, first_row + row.rows - 1)
+    connection.execute(sa.delete(block).where(*place))  # and so its entries of the index say nothing any more
     for at in range(0, len(keys), IN_LIMIT):
         part = keys[at : at + IN_LIMIT]
-        named = (index.c.model_id == model_id, key_in(connection, index.c.key, part))
         if next_outcome is not None and _later_outcomes(connection, model_id, part, next_outcome):
             raise _Changed
-        connection.execute(sa.delete(index).where(*named, own_rows))
-        kept = {bytes(key) for key in connection.scalars(sa.select(index.c.key).where(*named))}
-        _remove_outcomes(connection, model_id, [key for key in part if key not in kept])
-    connection.execute(sa.delete(block).where(*place))
+        _remove_outcomes(connection, model_id, _alone(connection, model_id, part))
     return int(row.rows)
+
+
+def _alone(connection: Connection, model_id: int, keys: list[bytes]) -> list[bytes]:
+    """Those of the keys under which no row is kept any more, of another version that is."""
+    versions = sa.select(sa.func.count()).select_from(t.model_version).where(t.model_version.c.model_id == model_id)
+    if (connection.scalar(versions) or 0) < 2:
+        return keys
+    named = (t.outcome.c.model_id == model_id, key_in(connection, t.outcome.c.key, keys))
+    judged = [bytes(key) for key in connection.scalars(sa.select(t.outcome.c.key).where(*named).distinct())]
+    kept = id_index.present(connection, model_id, judged)
+    return [key for key in judged if key not in kept]
 
 
 def _later_outcomes(connection: Connection, model_id: int, keys: list[bytes], next_outcome: int) -> bool:
@@ -171,27 +181,34 @@ def late_outcomes(engine: Engine, model_id: int, before: int) -> list[Late]:
             outcome.c.known_at < before,
             outcome.c.observed_at < before,
             outcome.c.position < _profiled_outcomes(model_id),
-            ~_joined(),
         )
         .order_by(outcome.c.position)
         .limit(OUTCOMES)
     )
-    with reading(engine) as connection:
-        return [Late(position, bytes(key), id_) for position, key, id_ in connection.execute(query)]
-
-
-def _joined() -> sa.Exists:
-    index = t.prediction_key
-    return sa.exists().where(index.c.model_id == t.outcome.c.model_id, index.c.key == t.outcome.c.key)
+    last = -1
+    while True:
+        with reading(engine) as connection:
+            old = [
+                Late(position, bytes(key), id_)
+                for position, key, id_ in connection.execute(query.where(outcome.c.position > last))
+            ]
+            joined = id_index.present(connection, model_id, list({one.key for one in old}))
+        late = [one for one in old if one.key not in joined]
+        if late or not old:
+            return late
+        last = old[-1].position
 
 
 def remove_outcomes(engine: Engine, model_id: int, late: Sequence[Late]) -> int:
     """Remove these outcomes, but those whose prediction has come meanwhile; returns how many."""
     outcome, removed = t.outcome, 0
     for at in range(0, len(late), IN_LIMIT):
-        positions = [one.position for one in late[at : at + IN_LIMIT]]
-        named = (outcome.c.model_id == model_id, outcome.c.position.in_(positions), ~_joined())
+        part = late[at : at + IN_LIMIT]
         with writing(engine) as connection:
+            blocks.lock_log(connection, model_id)  # no prediction comes between the look and the removal
+            joined = id_index.present(connection, model_id, list({one.key for one in part}))
+            positions = [one.position for one in part if one.key not in joined]
+            named = (outcome.c.model_id == model_id, outcome.c.position.in_(positions))
             removed += connection.execute(sa.delete(outcome).where(*named)).rowcount
     return removed
 

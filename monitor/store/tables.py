@@ -176,14 +176,33 @@ block = _table(
     sa.Index(None, "model_id", "min_timestamp", "max_timestamp"),
 )
 
-prediction_key = _table(
-    "prediction_key",
+# The index of ids: sorted segments, each an immutable run of entries (key, version, row) in pages (store/id_index.py).
+id_segment = _table(
+    "id_segment",
     _model(primary_key=True),
-    sa.Column("key", Blob, primary_key=True),  # 16 bytes made of the id, see store/identity
-    sa.Column("version_id", Int, primary_key=True),
+    sa.Column("id", Int, primary_key=True, autoincrement=False),  # drawn at random: never of two segments
     _project(),
-    sa.Column("row", Int, nullable=False),
+    sa.Column("state", Int, nullable=False),  # 0 being built, 1 live, 2 dead
+    sa.Column("level", Int, nullable=False),  # how often it was merged, more or less
+    sa.Column("entries", Int, nullable=False),
+    sa.Column("pages", Int, nullable=False),
+    sa.Column("first_key", Blob, nullable=False),  # 16 bytes made of an id, see store/identity
+    sa.Column("last_key", Blob, nullable=False),
+    sa.Column("next_row", Int, nullable=False),  # above every row in it
+    sa.Column("changes", Int, nullable=False),  # how often ids were erased from it
     rowid=False,
+)
+
+id_page = _table(
+    "id_page",
+    sa.Column("segment_id", Int, primary_key=True, autoincrement=False),
+    sa.Column("page", Int, primary_key=True, autoincrement=False),
+    _project(),
+    _model(),
+    sa.Column("first_key", Blob, nullable=False),
+    sa.Column("filter", Blob, nullable=False),  # which keys it cannot hold
+    sa.Column("payload", Blob, nullable=False),  # its entries, see store/id_pages.py
+    sa.Index(None, "model_id"),
 )
 
 outcome = _table(

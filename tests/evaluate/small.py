@@ -14,9 +14,9 @@ from monitor.evaluate import run
 from monitor.evaluate.build import Built, build
 from monitor.evaluate.references import put_reference
 from monitor.stats.verdict import Verdict
-from monitor.store import blocks, catalog, evaluations, outcomes, profiles
+from monitor.store import blocks, catalog, evaluations, id_index, outcomes, profiles
 from monitor.store.catalog import Model
-from monitor.store.identity import key_of
+from monitor.store.identity import key_numbers, key_of
 from monitor.store.session import reading, writing
 
 START = clock.parse("2026-03-02T00:00:00Z")  # a Monday
@@ -94,14 +94,8 @@ class Log:
             for at in range(0, len(rows), block):
                 batch = to_batch(rows[at : at + block], model.task, versions)
                 blocks.add_block(connection, 1, self.model_id, first + at, batch, START)
-                blocks.add_keys(
-                    connection,
-                    1,
-                    self.model_id,
-                    [key_of(i) for i in batch.column("id").to_pylist()],
-                    batch.column("version").to_pylist(),
-                    range(first + at, first + at + batch.num_rows),
-                )
+                keys, version = key_numbers(batch.column("id")), batch.column("version").to_numpy()
+                id_index.add(connection, 1, self.model_id, keys, version, first + at)
                 known = max(known or 0, *batch.column("known_at").to_pylist())
             blocks.move_log(connection, self.model_id, blocks.LogEnd(first + len(rows), end.next_outcome, known))
 

@@ -13,10 +13,10 @@ from monitor.evaluate import build as building
 from monitor.evaluate import measure, payload, references
 from monitor.evaluate.cuts import Shelf
 from monitor.settings import Settings
-from monitor.store import blocks, catalog, profiles
+from monitor.store import blocks, catalog, id_index, profiles
 from monitor.store import references as stored_references
 from monitor.store.catalog import Model
-from monitor.store.identity import key_of
+from monitor.store.identity import key_numbers
 from monitor.store.profiles import Watermark
 from monitor.store.session import reading, writing
 from tests.evaluate.small import START, Log, actuals, binary_rows, to_batch
@@ -41,9 +41,8 @@ def test_a_watermark_stays_below_an_open_transaction(postgres_engine: Engine) ->
         end = blocks.lock_log(connection, log.model_id)
         batch = to_batch(early, "binary", catalog.version_ids(connection, model, [""]))
         blocks.add_block(connection, 1, log.model_id, end.next_row, batch, START)
-        numbers = range(end.next_row, end.next_row + 5)
-        keys = [key_of(str(row["id"])) for row in early]
-        blocks.add_keys(connection, 1, log.model_id, keys, batch.column("version").to_pylist(), numbers)
+        keys, version = key_numbers(batch.column("id")), batch.column("version").to_numpy()
+        id_index.add(connection, 1, log.model_id, keys, version, end.next_row)
         blocks.move_log(connection, log.model_id, blocks.LogEnd(end.next_row + 5, 0, end.known_at))
         later.start()
         later.join(0.5)

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from monitor.store import blocks, catalog
+from monitor.store import blocks, catalog, id_index
 from monitor.store.identity import keys_of
 from monitor.store.tables import outcome
 
@@ -197,7 +197,7 @@ def compared(connection: Connection, name: str, acknowledged: Sequence[Sent]) ->
             # A half whose other half never came is no row yet: what is a row has all of its values.
             found.changed += row["f:x"] != value_of(token) or row["prediction"] != "1"
     keys = keys_of(list(numbers))
-    places = {bytes(key): row for key, _, row in blocks.rows_of_keys(connection, model.id, keys)}
+    places = {key: row for key, _, row in id_index.rows_of_keys(connection, model.id, keys)}
     # Every row is found by its id, and there.
     found.changed += sum(places.get(key) != at for key, at in zip(keys, numbers.values(), strict=True))
     told = sa.select(outcome.c.id).where(outcome.c.model_id == model.id)

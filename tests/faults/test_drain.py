@@ -6,13 +6,11 @@ import urllib.error
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from monitor.settings import Settings
 from monitor.store.identity import key_of
 from monitor.store.session import make_engine, reading
-from monitor.store.tables import prediction_key
 from tests.faults.service import Service
+from tests.indexed import indexed
 
 CLIENTS = 8
 SECONDS = 5.0
@@ -49,7 +47,7 @@ def test_a_service_that_is_asked_to_stop_answers_what_it_stored_and_ends_in_time
     known = {key_of(row_id) for row_id in set().union(*acknowledged)}
     engine = make_engine(sqlite_settings)
     with reading(engine) as connection:
-        stored = {bytes(key) for (key,) in connection.execute(sa.select(prediction_key.c.key))}
+        stored = {key for key, _, _ in indexed(connection)}
     engine.dispose()
     assert known <= stored, "rows were acknowledged and are not there"
     assert stored <= known, "rows were stored, and their sender was not told"

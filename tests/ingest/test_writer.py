@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from monitor.errors import NotFound
@@ -20,7 +19,7 @@ from monitor.store import blocks
 from monitor.store.catalog import delete_model, put_model
 from monitor.store.outcomes import outcomes_between
 from monitor.store.session import reading, writing
-from monitor.store.tables import prediction_key
+from tests.indexed import indexed
 from tests.ingest.conftest import NOW
 
 
@@ -81,7 +80,7 @@ def test_what_comes_after_a_model_was_deleted_leaves_nothing(writer: Writer, eng
     with pytest.raises(NotFound):
         writer.submit(found, batch).result(timeout=10)
     with reading(engine) as connection:
-        assert connection.scalar(sa.select(sa.func.count()).select_from(prediction_key)) == 0
+        assert indexed(connection) == []
 
 
 def test_a_retry_means_the_same_after_the_schema_was_given(writer: Writer, engine: Engine) -> None:

@@ -13,12 +13,12 @@ from monitor.app import create_app
 from monitor.ingest.writer import Writer
 from monitor.jobs import sweep
 from monitor.settings import Settings
-from monitor.store import blocks, keys
+from monitor.store import blocks, id_index, keys
 from monitor.store import tables as t
 from monitor.store.session import reading, writing
+from tests.indexed import indexed
 
 OVER = 92 * clock.DAY + clock.HOUR  # retention 90d, label delay 2d
-RAW = (t.block, t.prediction_key, t.outcome)
 
 
 @pytest.fixture
@@ -50,7 +50,12 @@ def profiled(engine: Engine) -> None:
 
 def counts(engine: Engine) -> list[int]:
     with reading(engine) as connection:
-        return [connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in RAW]
+        tables = [
+            connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in (t.block, t.outcome)
+        ]
+        model_id = connection.scalar(sa.select(t.model.c.id))
+        keys = [key for key, _, _ in indexed(connection, model_id)]
+        return [tables[0], len(id_index.rows_of_keys(connection, model_id, sorted(set(keys)))), tables[1]]
 
 
 def test_rows_go_after_the_retention_and_the_label_delay(

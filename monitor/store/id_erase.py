@@ -1,0 +1,85 @@
+"""Taking keys out of the id index for good: a key can be the id itself, so that nothing of an erased one may stay."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from monitor.store.id_index import LIVE, Segment, pages_of, read_pages, segments
+from monitor.store.id_keys import Entries, match, numbers, order_of, raw
+from monitor.store.id_pages import FILTER_BYTES, encode, filters
+from monitor.store.tables import id_page, id_segment
+
+
+def erase(connection: Connection, model_id: int, keys: Sequence[bytes]) -> None:
+    """Remove every entry of these keys; the model's log is locked, and their rows are removed already.
+
+    What processes have in memory of a segment may still hold such an entry, which says nothing without its row. So
+    pages keep their numbers, and one that becomes empty stays.
+    """
+    unseen = (id_segment.c.model_id == model_id, id_segment.c.state != LIVE)
+    for segment_id in connection.scalars(sa.select(id_segment.c.id).where(*unseen)).all():
+        connection.execute(sa.delete(id_page).where(id_page.c.segment_id == segment_id))
+    connection.execute(sa.delete(id_segment).where(*unseen))  # whoever builds one will find it gone
+    wanted = numbers(keys)
+    wanted = wanted[order_of(wanted)]
+    for segment in segments(connection, model_id):
+        _erase_from(connection, segment, wanted)
+
+
+def _erase_from(connection: Connection, segment: Segment, wanted: np.ndarray) -> None:
+    query = sa.select(id_page.c.page, id_page.c.first_key).where(id_page.c.segment_id == segment.id)
+    listed = connection.execute(query.order_by(id_page.c.page)).all()
+    _, pages = pages_of(numbers([row.first_key for row in listed]), wanted)
+    changed = False
+    for at in sorted(set(pages.tolist()), reverse=True):
+        (entries,) = read_pages(connection, segment.id, [listed[at].page])
+        _, where = match(entries, wanted)
+        if len(where):
+            after = _first_key(connection, segment.id, listed[at].page)
+            _rewrite(connection, segment.id, listed[at].page, entries.part(_but(len(entries), where)), after)
+            changed = True
+    if changed:
+        _describe_again(connection, segment)
+
+
+def _but(count: int, where: np.ndarray) -> np.ndarray:
+    stays = np.ones(count, bool)
+    stays[where] = False
+    return stays
+
+
+def _first_key(connection: Connection, segment_id: int, page: int) -> bytes:
+    """With which key the page after this one begins; the greatest of all where there is none."""
+    query = sa.select(id_page.c.first_key).where(id_page.c.segment_id == segment_id, id_page.c.page > page)
+    found = connection.scalar(query.order_by(id_page.c.page).limit(1))
+    return b"\xff" * 16 if found is None else bytes(found)
+
+
+def _rewrite(connection: Connection, segment_id: int, page: int, entries: Entries, after: bytes) -> None:
+    first = raw(entries.keys[:1])[0] if len(entries) else after
+    bits = filters(entries.keys)[0] if len(entries) else bytes(FILTER_BYTES)
+    connection.execute(
+        sa.update(id_page)
+        .where(id_page.c.segment_id == segment_id, id_page.c.page == page)
+        .values(first_key=first, filter=bits, payload=encode(entries))
+    )
+
+
+def _describe_again(connection: Connection, segment: Segment) -> None:
+    """The segment's own first and last key may have been of an erased one: they are its pages' now."""
+    pages = sa.select(id_page.c.page).where(id_page.c.segment_id == segment.id).order_by(id_page.c.page)
+    first = last = None
+    for page in connection.scalars(pages).all():
+        (entries,) = read_pages(connection, segment.id, [page])
+        if len(entries):
+            ends = raw(entries.keys[[0, -1]])
+            first, last = first or ends[0], ends[1]
+    here = sa.and_(id_segment.c.id == segment.id)
+    if first is None:
+        connection.execute(sa.delete(id_page).where(id_page.c.segment_id == segment.id))
+        connection.execute(sa.delete(id_segment).where(here))
+    else:
+        values = {"first_key": first, "last_key": last, "changes": segment.changes + 1}
+        connection.execute(sa.update(id_segment).where(here).values(values))

@@ -1,0 +1,329 @@
+"""The index that finds any id: sorted segments of keys, in pages that are read only where they may hold what is asked.
+
+A commit adds its rows as one segment; small segments are merged into larger ones (store/id_merge), so that there are a
+few dozen whatever their number of rows. A segment never changes, but by erasing: what is read of it is kept in memory,
+small segments whole, of large ones where each page begins and a filter of three bytes a key.
+
+An entry counts as long as its row is kept: retention removes blocks, and with them what their entries say. So every
+answer is of rows that are there. Whoever adds holds the model's log (`blocks.lock_log`).
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from monitor.store.id_cache import Cache
+from monitor.store.id_keys import NONE, Entries, match, numbers, order_of, raw, side_by_side
+from monitor.store.id_pages import FILTER_BYTES, PAGE, decode, encode, filters, hashes, may_hold
+from monitor.store.tables import block, id_page, id_segment
+
+BUILDING, LIVE, DEAD = 0, 1, 2  # states of a segment; only live ones are looked into
+WHOLE = 16  # pages of a segment that is kept in memory as it is
+CACHE_BYTES = 256 << 20  # in each process: what is kept of some 80 million keys
+_READ = 256  # pages at a time
+_FEW = 16  # rows that are looked up one by one
+_TRIES = 5
+
+
+class Segment(NamedTuple):
+    """A sorted segment. `level` grows by one with each merge, `changes` with each erasing from it; `first` and `last`
+    are first halves of keys."""
+
+    id: int
+    level: int
+    entries: int
+    pages: int
+    changes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """Rows that are kept, by the place of their key in the question."""
+
+    at: np.ndarray  # int64[m]
+    version: np.ndarray  # int32[m]
+    row: np.ndarray  # int64[m]
+
+
+@dataclass(frozen=True)
+class _Guide:
+    """Where the pages of a large segment begin, and their filters."""
+
+    number: np.ndarray  # int64[pages], the pages' numbers
+    first: np.ndarray  # uint64[pages, 2], their first keys
+    bits: np.ndarray  # uint8[pages * FILTER_BYTES]
+
+    @property
+    def size(self) -> int:
+        return int(self.bits.nbytes + self.first.nbytes + self.number.nbytes)
+
+
+class Moved(Exception):
+    """A segment is not what it was when it was listed."""
+
+    def __init__(self, segment_id: int) -> None:
+        self.segment_id = segment_id
+
+
+_cache: Cache[Entries | _Guide] = Cache(CACHE_BYTES)
+
+
+def level_of(entries: int) -> int:
+    """Which segments are of a size: each level is of eight times the one before; the first holds a page."""
+    level, most = 0, PAGE
+    while entries > most:
+        level, most = level + 1, 8 * most
+    return level
+
+
+def add(
+    connection: Connection, project_id: int, model_id: int, keys: np.ndarray, versions: np.ndarray, first_row: int
+) -> None:
+    """Index new rows.
+
+    Args:
+        keys: uint64[n, 2], see store/id_keys.
+        versions: int32[n], model_version.id.
+        first_row: the number of the first; the others follow.
+    """
+    if len(keys):
+        rows = np.arange(first_row, first_row + len(keys))
+        write_segment(connection, project_id, model_id, Entries.of(keys, versions, rows), level_of(len(keys)))
+
+
+def write_segment(connection: Connection, project_id: int, model_id: int, entries: Entries, level: int) -> None:
+    """Store a segment of sorted entries, at least one, for everybody to see."""
+    segment_id = new_segment_id()
+    write_pages(connection, project_id, model_id, segment_id, 0, entries)
+    pages = -(-len(entries) // PAGE)
+    first, last = raw(entries.keys[[0, -1]])
+    connection.execute(
+        sa.insert(id_segment).values(
+            model_id=model_id,
+            id=segment_id,
+            project_id=project_id,
+            state=LIVE,
+            level=level,
+            entries=len(entries),
+            pages=pages,
+            first_key=first,
+            last_key=last,
+            next_row=int(entries.row.max()) + 1,
+            changes=0,
+        )
+    )
+    if pages <= WHOLE:  # its number is of no other segment, should this one be rolled back
+        _cache.put(segment_id, entries, 32 * len(entries))
+
+
+def new_segment_id() -> int:
+    """A number that no segment ever had."""
+    return int.from_bytes(os.urandom(8), "big") >> 2
+
+
+def write_pages(
+    connection: Connection, project_id: int, model_id: int, segment_id: int, first_page: int, entries: Entries
+) -> None:
+    """Store sorted entries as the pages first_page, first_page + 1, …"""
+    made = filters(entries.keys)
+    firsts = raw(entries.keys[::PAGE])
+    values = [
+        {
+            "segment_id": segment_id,
+            "page": first_page + at,
+            "project_id": project_id,
+            "model_id": model_id,
+            "first_key": first,
+            "filter": bits,
+            "payload": encode(entries.part(slice(at * PAGE, (at + 1) * PAGE))),
+        }
+        for at, (first, bits) in enumerate(zip(firsts, made, strict=True))
+    ]
+    connection.execute(sa.insert(id_page), values)
+
+
+_SEGMENTS = (
+    id_segment.c.id,
+    id_segment.c.level,
+    id_segment.c.entries,
+    id_segment.c.pages,
+    id_segment.c.changes,
+    id_segment.c.first_key,
+    id_segment.c.last_key,
+)
+
+
+def segments(connection: Connection, model_id: int) -> list[Segment]:
+    """The segments of a model that are looked into."""
+    query = sa.select(*_SEGMENTS).where(id_segment.c.model_id == model_id, id_segment.c.state == LIVE)
+    return [
+        Segment(*row[:5], int.from_bytes(row[5][:8], "big"), int.from_bytes(row[6][:8], "big"))
+        for row in connection.execute(query)
+    ]
+
+
+def find(connection: Connection, model_id: int, keys: np.ndarray) -> Found:
+    """Every kept row that has one of these keys (uint64[n, 2])."""
+    order = order_of(keys)
+    for _ in range(_TRIES):
+        try:
+            at, entries = _search(connection, model_id, keys[order])
+            break
+        except Moved as moved:  # merged since it was listed, by another process
+            _cache.drop(moved.segment_id)
+    else:
+        raise RuntimeError("the id index changes faster than it can be read")
+    kept = _kept(connection, model_id, entries.row)
+    return Found(order[at[kept]], entries.version[kept], entries.row[kept])
+
+
+def rows_of_keys(connection: Connection, model_id: int, keys: Sequence[bytes]) -> list[tuple[bytes, int, int]]:
+    """(key, version id, row number) of every kept row with one of these keys."""
+    found = find(connection, model_id, numbers(keys))
+    listed = zip(found.at.tolist(), found.version.tolist(), found.row.tolist(), strict=True)
+    return [(keys[at], version, row) for at, version, row in listed]
+
+
+def present(connection: Connection, model_id: int, keys: Sequence[bytes]) -> set[bytes]:
+    """Those of the keys under which a row is kept."""
+    return {key for key, _, _ in rows_of_keys(connection, model_id, keys)}
+
+
+def _search(connection: Connection, model_id: int, keys: np.ndarray) -> tuple[np.ndarray, Entries]:
+    """The entries of ascending keys, with the keys' places; those of rows that are gone too."""
+    places: list[np.ndarray] = [np.zeros(0, np.int64)]
+    entries = [NONE]
+    hashed: np.ndarray | None = None
+    within = []
+    for segment in segments(connection, model_id) if len(keys) else ():
+        first = int(np.searchsorted(keys[:, 0], np.uint64(segment.first), "left"))
+        end = int(np.searchsorted(keys[:, 0], np.uint64(segment.last), "right"))
+        if first < end:
+            within.append((segment, first, end))
+    _load_whole(connection, [one for one, _, _ in within if one.pages <= WHOLE])
+    for segment, first, end in within:
+        if segment.pages <= WHOLE:
+            held = _cache.get(segment.id)
+            if not isinstance(held, Entries):
+                raise Moved(segment.id)
+            found = [(np.arange(first, end), held)]
+        else:
+            hashed = hashes(keys) if hashed is None else hashed
+            found = _in_pages(connection, segment, keys[first:end], hashed[first:end], first)
+        for chosen, held in found:
+            at, where = match(held, keys[chosen])
+            if len(at):
+                places.append(chosen[at])
+                entries.append(held.part(where))
+    return np.concatenate(places), side_by_side(entries)
+
+
+def _load_whole(connection: Connection, wanted: Sequence[Segment]) -> None:
+    """Read small segments that are not in memory."""
+    missing = [one.id for one in wanted if _cache.get(one.id) is None]
+    for start in range(0, len(missing), _READ):
+        query = (
+            sa.select(id_page.c.segment_id, id_page.c.payload)
+            .where(id_page.c.segment_id.in_(missing[start : start + _READ]))
+            .order_by(id_page.c.segment_id, id_page.c.page)
+        )
+        parts: dict[int, list[Entries]] = {}
+        for segment_id, payload in connection.execute(query):
+            parts.setdefault(segment_id, []).append(decode(payload))
+        for segment_id, pages in parts.items():
+            held = Entries.joined(pages)
+            _cache.put(segment_id, held, 32 * len(held))
+
+
+def _in_pages(
+    connection: Connection, segment: Segment, keys: np.ndarray, hashed: np.ndarray, offset: int
+) -> list[tuple[np.ndarray, Entries]]:
+    """Pages of a large segment that may hold some of the keys: (places of these keys, entries of the pages)."""
+    guide = _guide(connection, segment)
+    place, page = pages_of(guide.first, keys)
+    passed = may_hold(guide.bits, page, hashed[place])
+    place, page = place[passed], page[passed]
+    found = []
+    wanted = np.unique(page)
+    for start in range(0, len(wanted), _READ):
+        some = wanted[start : start + _READ]
+        entries = Entries.joined(read_pages(connection, segment.id, guide.number[some].tolist()))
+        mine = np.unique(place[(page >= some[0]) & (page <= some[-1])])
+        found.append((mine + offset, entries))
+    return found
+
+
+def pages_of(first: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pages, by their first keys, that keys would stand in: pairs (place of the key, place of the page)."""
+    page = np.searchsorted(first[:, 0], keys[:, 0], "right") - 1
+    place = np.arange(len(keys))
+    border = np.flatnonzero((page >= 0) & (first[np.maximum(page, 0), 0] == keys[:, 0]))
+    before: list[tuple[int, int]] = []  # versions of a key may begin on the page before the one that begins with it
+    for at in border.tolist():  # the first half does not tell: pages begin with it
+        low = int(np.searchsorted(first[:, 0], keys[at, 0], "left"))
+        page[at] = low - 1 + np.searchsorted(first[low : page[at] + 1, 1], keys[at, 1], "right")
+        if page[at] > 0 and (first[page[at]] == keys[at]).all():
+            earlier = low - 1 + int(np.searchsorted(first[low : page[at] + 1, 1], keys[at, 1], "left"))
+            before += [(at, one) for one in range(max(earlier, 0), page[at])]
+    place = np.concatenate([place, np.array([at for at, _ in before], np.int64)])
+    page = np.concatenate([page, np.array([one for _, one in before], np.int64)])
+    inside = page >= 0
+    return place[inside], page[inside]
+
+
+def _guide(connection: Connection, segment: Segment) -> _Guide:
+    held = _cache.get(segment.id)
+    if isinstance(held, _Guide):
+        return held
+    query = sa.select(id_page.c.page, id_page.c.first_key, id_page.c.filter)
+    rows = connection.execute(query.where(id_page.c.segment_id == segment.id).order_by(id_page.c.page)).all()
+    if not rows:
+        raise Moved(segment.id)
+    bits = np.frombuffer(b"".join([row[2] for row in rows]), np.uint8)
+    assert len(bits) == len(rows) * FILTER_BYTES
+    guide = _Guide(np.array([row[0] for row in rows]), numbers([row[1] for row in rows]), bits)
+    _cache.put(segment.id, guide, guide.size)
+    return guide
+
+
+def read_pages(connection: Connection, segment_id: int, pages: Sequence[int]) -> list[Entries]:
+    """The entries of some pages, in order; raises when one is not there any more."""
+    query = (
+        sa.select(id_page.c.payload)
+        .where(id_page.c.segment_id == segment_id, id_page.c.page.in_(list(pages)))
+        .order_by(id_page.c.page)
+    )
+    found = [decode(payload) for payload in connection.scalars(query)]
+    if len(found) != len(pages):
+        raise Moved(segment_id)
+    return found
+
+
+def _kept(connection: Connection, model_id: int, rows: np.ndarray) -> np.ndarray:
+    """Which of these rows are in a block: bool[n]."""
+    if not len(rows):
+        return np.zeros(0, bool)
+    extent = sa.select(block.c.first_row, block.c.first_row + block.c.rows).where(block.c.model_id == model_id)
+    found: list[Any] = []
+    if len(rows) <= _FEW:
+        for row in sorted(set(rows.tolist())):
+            before = extent.where(block.c.first_row <= row).order_by(block.c.first_row.desc()).limit(1)
+            found += connection.execute(before).all()
+    else:
+        low, high = int(rows.min()), int(rows.max())
+        start = sa.select(sa.func.max(block.c.first_row)).where(block.c.model_id == model_id, block.c.first_row <= low)
+        first = connection.scalar(start)
+        query = extent.where(block.c.first_row >= (low if first is None else first), block.c.first_row <= high)
+        found += connection.execute(query).all()
+    if not found:
+        return np.zeros(len(rows), bool)
+    starts, ends = np.array(sorted({tuple(one) for one in found}), np.int64).T
+    at = np.searchsorted(starts, rows, "right") - 1
+    return np.asarray((at >= 0) & (rows < ends[np.maximum(at, 0)]))

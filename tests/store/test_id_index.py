@@ -1,0 +1,203 @@
+"""The id index says of any key what a dictionary would, whatever was added, merged, erased and removed before."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.engine import Connection, Engine
+
+from monitor.store import blocks, id_erase, id_index, id_keys, id_merge, id_pages
+from monitor.store import tables as t
+from monitor.store.id_keys import Entries, numbers, raw
+from monitor.store.identity import key_numbers, keys_of
+from monitor.store.session import reading, writing
+from tests.evaluate.small import Log
+from tests.indexed import indexed
+
+MODEL = 1
+FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(autouse=True)
+def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of four entries, so that a few dozen keys make every kind of segment."""
+    for module in (id_pages, id_index, id_merge):
+        monkeypatch.setattr(module, "PAGE", 4)
+    monkeypatch.setattr(id_index, "WHOLE", 2)
+    monkeypatch.setattr(id_merge, "FANOUT", 3)
+    monkeypatch.setattr(id_merge, "AT_ONCE", 60)
+    monkeypatch.setattr(id_merge, "STEP", 4)
+
+
+@pytest.fixture
+def log(engine: Engine) -> int:
+    return Log.make(engine, features={"x": "numeric"}).model_id
+
+
+def add(connection: Connection, model_id: int, keys: list[bytes], versions: list[int]) -> range:
+    """Rows with these keys, in a block, as ingest adds them; their numbers."""
+    end = blocks.lock_log(connection, model_id)
+    count = len(keys)
+    stamps = pa.array([0] * count, pa.int64())
+    batch = pa.RecordBatch.from_arrays([pa.array([str(i) for i in range(count)]), stamps], ["id", "timestamp"])
+    id_index.add(connection, 1, model_id, numbers(keys), np.array(versions, np.int32), end.next_row)
+    id_merge.tidy(connection, 1, model_id)
+    blocks.add_block(connection, 1, model_id, end.next_row, batch, 0)
+    rows = range(end.next_row, end.next_row + count)
+    blocks.move_log(connection, model_id, blocks.LogEnd(rows.stop, end.next_outcome, 0))
+    return rows
+
+
+KEYS = st.one_of(
+    st.binary(min_size=16, max_size=16),
+    # Clients that count: many keys share their first half, and lie on both sides of the borders of pages.
+    st.integers(0, 40).map(lambda n: bytes([0, 0, 0, 0, 0, 0, 0, n % 3]) + n.to_bytes(8, "big")),
+)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.lists(st.tuples(KEYS, st.integers(1, 3)), min_size=1, max_size=30)),
+        st.tuples(st.just("compact"), st.none()),
+        st.tuples(st.just("erase"), st.lists(st.integers(0, 200), min_size=1, max_size=3)),
+        st.tuples(st.just("remove"), st.integers(0, 10)),
+        st.tuples(st.just("roll back"), st.lists(st.tuples(KEYS, st.integers(1, 3)), min_size=1, max_size=20)),
+    ),
+    min_size=4,
+    max_size=14,
+)
+
+
+@FEW
+@given(steps=STEPS, others=st.lists(KEYS, max_size=10))
+def test_it_agrees_with_a_dictionary(engine: Engine, steps: list[tuple[str, object]], others: list[bytes]) -> None:
+    with emptied(engine) as model_id:
+        kept: dict[int, tuple[bytes, int]] = {}
+        ever = list(others)
+        for kind, what in steps:
+            with writing(engine) as connection:
+                if kind == "add":
+                    pairs = [pair for pair in dict.fromkeys(what) if pair not in set(kept.values())]  # type: ignore[call-overload]
+                    if pairs:
+                        rows = add(connection, model_id, [key for key, _ in pairs], [v for _, v in pairs])
+                        kept |= dict(zip(rows, pairs, strict=True))
+                        ever += [key for key, _ in pairs]
+                elif kind == "erase":
+                    gone = {ever[at % len(ever)] for at in what} if ever else set()  # type: ignore[attr-defined]
+                    numbered = [row for _, _, row in id_index.rows_of_keys(connection, model_id, list(gone))]
+                    assert sorted(numbered) == [row for row, (key, _) in kept.items() if key in gone]
+                    blocks.remove_rows(connection, model_id, numbered)
+                    id_erase.erase(connection, model_id, sorted(gone))
+                    assert not gone & {key for key, _, _ in indexed(connection, model_id)}
+                    kept = {row: pair for row, pair in kept.items() if pair[0] not in gone}
+                elif kind == "remove":  # as retention does: the oldest blocks
+                    firsts = sa.select(t.block.c.first_row, t.block.c.rows).order_by(t.block.c.first_row)
+                    for first, count in connection.execute(firsts.limit(what)).all():  # type: ignore[arg-type]
+                        connection.execute(sa.delete(t.block).where(t.block.c.first_row == first))
+                        kept = {row: pair for row, pair in kept.items() if not first <= row < first + count}
+                    id_merge.drop_gone(connection, model_id)
+                elif kind == "roll back":
+                    pairs = list(dict.fromkeys(what))  # type: ignore[call-overload]
+                    nested = connection.begin_nested()
+                    add(connection, model_id, [key for key, _ in pairs], [v for _, v in pairs])
+                    id_index.rows_of_keys(connection, model_id, [key for key, _ in pairs])
+                    nested.rollback()
+                    ever += [key for key, _ in pairs]
+            if kind == "compact":
+                while id_merge.compact(engine, model_id):
+                    pass
+            check(engine, model_id, kept, ever)
+        id_index._cache = type(id_index._cache)(id_index.CACHE_BYTES)  # as another process sees it
+        check(engine, model_id, kept, ever)
+
+
+def check(engine: Engine, model_id: int, kept: dict[int, tuple[bytes, int]], ever: list[bytes]) -> None:
+    asked = list(dict.fromkeys(ever))
+    with reading(engine) as connection:
+        found = id_index.rows_of_keys(connection, model_id, asked)
+    expected = [(key, version, row) for row, (key, version) in kept.items()]
+    assert sorted(found) == sorted(expected)
+
+
+@contextmanager
+def emptied(engine: Engine) -> Iterator[int]:
+    """A model of its own for each example."""
+    model_id = Log.make(engine, name=uuid.uuid4().hex, features={"x": "numeric"}).model_id
+    yield model_id
+    with writing(engine) as connection:
+        for table in (t.block, t.id_page, t.id_segment):
+            connection.execute(sa.delete(table))
+
+
+@given(entries=st.lists(st.tuples(KEYS, st.integers(1, 2**31 - 1), st.integers(0, 2**62)), max_size=4))
+def test_a_page_reads_back_as_it_was(entries: list[tuple[bytes, int, int]]) -> None:
+    keys, versions, rows = zip(*entries, strict=True) if entries else ((), (), ())
+    made = Entries.of(numbers(list(keys)), np.array(versions, np.int32), np.array(rows, np.int64))
+    read = id_pages.decode(id_pages.encode(made))
+    assert sorted(zip(raw(read.keys), read.version.tolist(), read.row.tolist(), strict=True)) == sorted(entries)
+    assert raw(read.keys) == sorted(keys)
+
+
+@given(st.lists(KEYS, max_size=60), st.lists(KEYS, max_size=30))
+def test_keys_are_found_where_they_stand(stored: list[bytes], asked: list[bytes]) -> None:
+    entries = Entries.of(numbers(stored), np.zeros(len(stored), np.int32), np.arange(len(stored)))
+    wanted = sorted([*asked, *stored[::2]])
+    at, where = id_keys.match(entries, numbers(wanted))
+    found = defaultdict(set)
+    for place, entry in zip(at.tolist(), where.tolist(), strict=True):
+        found[place].add(int(entries.row[entry]))
+    assert dict(found) == {
+        place: numbered
+        for place, key in enumerate(wanted)
+        if (numbered := {row for row, one in enumerate(stored) if one == key})
+    }
+
+
+def test_few_keys_that_are_not_there_pass_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    keys = key_numbers(pa.array([str(i) for i in range(5 * id_pages.PAGE)]))
+    keys = keys[id_keys.order_of(keys)]
+    bits = np.frombuffer(b"".join(id_pages.filters(keys)), np.uint8)
+    page = np.arange(len(keys)) // id_pages.PAGE
+    assert len(id_pages.may_hold(bits, page, id_pages.hashes(keys))) == len(keys)
+    others = key_numbers(pa.array([f"other {i}" for i in range(100_000)]))
+    passed = id_pages.may_hold(bits, np.arange(len(others)) % 5, id_pages.hashes(others))
+    assert len(passed) < len(others) / 4000
+
+
+def test_ids_of_both_kinds_have_the_same_keys_one_by_one_and_together() -> None:
+    ids = ["a", "ü" * 40, str(uuid.uuid4()), "01890a5d-ac96-774b-bcce-b302099a8057"]
+    for chosen in (ids, ids[3:] * 2, []):
+        assert raw(key_numbers(pa.array(chosen, pa.string()))) == keys_of(chosen)
+
+
+def test_a_merge_that_is_overtaken_comes_to_nothing(engine: Engine, log: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An id is erased while its segment is merged: the merge must not bring it back."""
+    keys = [bytes([n]) * 16 for n in range(100)]
+    monkeypatch.setattr(id_merge, "AT_ONCE", 0)
+    with writing(engine) as connection:
+        for start in range(0, 100, 4):
+            add(connection, log, keys[start : start + 4], [1] * 4)
+    write = id_index.write_pages
+    overtaken = []
+
+    def meanwhile(connection: Connection, *arguments: object) -> None:
+        write(connection, *arguments)  # type: ignore[arg-type]
+        if not overtaken:
+            overtaken.append(True)
+            id_erase.erase(connection, log, [keys[7]])
+
+    monkeypatch.setattr(id_index, "write_pages", meanwhile)
+    assert not id_merge.compact(engine, log)
+    assert id_merge.compact(engine, log)
+    with reading(engine) as connection:
+        assert [key for key, _, _ in indexed(connection, log)] == [key for key in keys if key != keys[7]]
+        states = connection.execute(sa.select(t.id_segment.c.state, sa.func.count()).group_by(t.id_segment.c.state))
+        assert {state for state, _ in states} == {id_index.LIVE}
+        pages = set(connection.scalars(sa.select(t.id_page.c.segment_id)))
+        assert pages == set(connection.scalars(sa.select(t.id_segment.c.id)))
