@@ -35,6 +35,7 @@ from monitor.api import (
 )
 from monitor.api.auth import KeyRing
 from monitor.api.gate import Gate
+from monitor.api.hot import HotRoutes
 from monitor.ingest import tables
 from monitor.ingest.fairness import Admission, Turns
 from monitor.ingest.singles import Singles
@@ -117,5 +118,6 @@ def create_app(
     problems.install(app, error_page)
     for router in ROUTERS:
         app.include_router(router)
+    app.add_middleware(HotRoutes, handlers=ingest.hot_handlers())
     app.add_middleware(Gate, ring=ring, settings=settings, hosts=tuple(hosts))
     return app

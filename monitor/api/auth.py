@@ -8,6 +8,7 @@ import binascii
 import re
 import threading
 from dataclasses import dataclass
+from hashlib import sha256
 from hmac import compare_digest
 from http.cookies import CookieError, SimpleCookie
 
@@ -103,6 +104,10 @@ def session_cookie(token: str | None, settings: Settings) -> str:
     return f"{COOKIE}={token or ''}; Path=/; Max-Age={life}; HttpOnly; SameSite=Strict{secure}"
 
 
+def _hash(authorization: str) -> bytes:
+    return sha256(authorization.encode()).digest()
+
+
 def login_url(base: str, token: str) -> str:
     """The address that a person opens to log in."""
     return f"{base.rstrip('/')}/login?token={token}"
@@ -124,9 +129,28 @@ class KeyRing:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._known: dict[tuple[str, str], tuple[float, keys.Key | Principal | None]] = {}
+        self._recent: dict[bytes, tuple[float, Principal]] = {}  # by the hash of a whole header
         self._used: dict[str, int] = {}
         self._flushed = clock.monotonic()
         self._lock = threading.Lock()
+
+    def by_header(self, authorization: str) -> Principal | None:
+        """The principal of an Authorization header; None when it is not good. Needs at most one query."""
+        found = self.by_key(*sent_key(authorization))
+        fresh = None if found is None else self._fresh("key", found.key_id)
+        if found is not None and fresh is not None:
+            if len(self._recent) >= CACHE_SIZE:
+                self._recent.clear()
+            self._recent[_hash(authorization)] = fresh[0], found
+        return found
+
+    def recent(self, authorization: str) -> Principal | None:
+        """The same without a query and without taking the key apart, where it was found good just before."""
+        known = self._recent.get(_hash(authorization))
+        if known is None or clock.monotonic() - known[0] >= CACHE_SECONDS:
+            return None
+        self._touch(known[1].key_id)
+        return known[1]
 
     def by_key(self, text: str, via: str) -> Principal | None:
         """The principal of a key as it was sent; None when it is not good. Needs at most one query."""
@@ -159,6 +183,7 @@ class KeyRing:
     def forget(self) -> None:
         """Ask the database again for everything (after a log-out)."""
         self._known.clear()
+        self._recent.clear()
 
     def flush(self) -> None:
         """Write when keys were last used."""

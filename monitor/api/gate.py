@@ -4,8 +4,8 @@ In this order: a clean path, a Host that is ours, who asks and whether they may,
 the size of the body. What passes is measured; what raises beyond the routes' handlers becomes a 500 with an id.
 """
 
+import random
 import re
-import secrets
 from collections.abc import Iterable
 
 import structlog
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor import clock, telemetry
 from monitor.api import problems
-from monitor.api.auth import SAFE, KeyRing, Principal, required_scope, sent_key, sent_session
+from monitor.api.auth import SAFE, KeyRing, Principal, required_scope, sent_session
 from monitor.api.headers import guarded
 from monitor.api.hosts import is_clean, is_own, nul_parameter, own_hosts, same_origin
 from monitor.api.sharing import PREFIX, open_link
@@ -24,6 +24,7 @@ from monitor.errors import Forbidden, Invalid, Problem, TooLarge, Unreadable
 from monitor.settings import Settings
 
 ENDLESS = re.compile(r"/v1/models/[^/]+/(?:predictions|outcomes|reference)")
+_REMEMBERED, _REMEMBERED_BYTES = 1000, 300
 _ROUTES_OF_MACHINES = ("/v1/", "/metrics", "/openapi.json")
 
 
@@ -36,6 +37,7 @@ class Gate:
         self.public_url = settings.public_url
         self.max_body = settings.max_body
         self.hosts = own_hosts(settings.public_url, hosts)
+        self.passed: set[tuple[bytes, bytes]] = set()  # addresses that were looked at: most requests come to a few
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -47,7 +49,7 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = clock.monotonic()
-        request_id = secrets.token_hex(8)
+        request_id = f"{random.getrandbits(64):016x}"  # no secret; the system's noise would let other threads go first
         path, method = own_path(scope), scope["method"]
         status = 0
 
@@ -77,18 +79,28 @@ class Gate:
         """The answer to a request that may not pass."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         try:
-            if not is_clean(scope.get("raw_path") or scope["path"].encode()):
-                raise Unreadable("the path holds an escaped slash, dots, or a control character")
+            address = (scope.get("raw_path") or scope["path"].encode(), headers.get(b"host", b""))
+            if address not in self.passed:
+                self._check_address(*address)
             if (name := nul_parameter(scope.get("query_string", b""))) is not None:
                 raise Invalid.field(name, "must not contain a NUL character")
-            if not is_own(headers.get(b"host", b"").decode("latin-1"), self.hosts):
-                raise Unreadable("this Host is not ours: KEEPWATCH_PUBLIC_URL says under which name people reach us")
             refusal = await self._rights(scope, path, method, headers)
             if refusal is None:
                 self._check_length(headers, is_endless(scope, path, method))
             return refusal
         except Problem as problem:
             return problems.answer(problem)
+
+    def _check_address(self, raw_path: bytes, host: bytes) -> None:
+        """Raise for a path of two readings and for a Host that is not ours; remember what is neither."""
+        if not is_clean(raw_path):
+            raise Unreadable("the path holds an escaped slash, dots, or a control character")
+        if not is_own(host.decode("latin-1"), self.hosts):
+            raise Unreadable("this Host is not ours: KEEPWATCH_PUBLIC_URL says under which name people reach us")
+        if len(raw_path) + len(host) <= _REMEMBERED_BYTES:
+            if len(self.passed) >= _REMEMBERED:
+                self.passed.clear()
+            self.passed.add((raw_path, host))
 
     async def _rights(self, scope: Scope, path: str, method: str, headers: dict[bytes, bytes]) -> Response | None:
         if path.startswith(PREFIX):
@@ -117,13 +129,15 @@ class Gate:
     async def _principal(self, headers: dict[bytes, bytes]) -> Principal | None:
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         cookie = headers.get(b"cookie", b"").decode("latin-1")
+        if authorization and (known := self.ring.recent(authorization)) is not None:
+            return known
         if self.ring.is_fresh(authorization, cookie):
             return self._look_up(authorization, cookie)
         return await run_in_threadpool(self._look_up, authorization, cookie)
 
     def _look_up(self, authorization: str, cookie: str) -> Principal | None:
         if authorization:
-            return self.ring.by_key(*sent_key(authorization))
+            return self.ring.by_header(authorization)
         token = sent_session(cookie)
         return None if token is None else self.ring.by_session(token)
 

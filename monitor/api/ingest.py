@@ -13,10 +13,12 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute
 
 from monitor import telemetry
 from monitor.api import problems
 from monitor.api.bodies import admitted, chunks, whole
+from monitor.api.hot import Handler
 from monitor.errors import Invalid, Problem
 from monitor.ingest import arrow, ndjson
 from monitor.ingest.decode import decode_outcomes, decode_predictions, holds_one_row
@@ -90,6 +92,15 @@ async def post_predictions(model: str, request: Request) -> Response:
 async def post_outcomes(model: str, request: Request) -> Response:
     """Before or after their predictions, once or again with a correction."""
     return await _ingest(request, model, "outcomes", decode_outcomes)
+
+
+HANDLERS: dict[str, Handler] = {"predictions": post_predictions, "outcomes": post_outcomes}
+
+
+def hot_handlers() -> dict[str, tuple[BaseRoute, Handler]]:
+    """The routes of this file for `api/hot`, by the last part of their paths."""
+    declared = {getattr(route, "endpoint", None): route for route in router.routes}
+    return {name: (declared[handler], handler) for name, handler in HANDLERS.items()}
 
 
 async def _ingest(request: Request, name: str, kind: str, decode: Callable[[bytes, Model], Draft]) -> Response:

@@ -88,9 +88,9 @@ def _same(one: pa.RecordBatch, other: pa.RecordBatch) -> tuple[np.ndarray, np.nd
 
 
 def _given(batch: pa.RecordBatch, name: str) -> pa.Array | None:
-    """A column as its sender gave it: null where it was filled in here; None where there is none."""
+    """A column as its sender gave it: null where it was filled in here; None where nothing is."""
     at = batch.schema.get_field_index(name)
-    if at < 0:
+    if at < 0 or pa.types.is_null(batch.schema.types[at]):
         return None
     array = batch.column(at)
     if name in _FILLED:

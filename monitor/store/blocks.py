@@ -41,6 +41,11 @@ class LogEnd:
 
 
 _END = [log_position.c[one.name] for one in fields(LogEnd)]
+# Built once: a commit takes a dozen statements, and to put one together costs more than to run it.
+_MINE = log_position.c.model_id == sa.bindparam("mine")
+_LOCK = sa.update(log_position).where(_MINE).values(next_row=log_position.c.next_row).returning(*_END)
+_MOVE = sa.update(log_position).where(_MINE)
+_ADD = sa.insert(block)
 
 
 def lock_log(connection: Connection, model_id: int) -> LogEnd:
@@ -49,12 +54,7 @@ def lock_log(connection: Connection, model_id: int) -> LogEnd:
     Raises:
         NotFound: the model was deleted meanwhile.
     """
-    row = connection.execute(
-        sa.update(log_position)
-        .where(log_position.c.model_id == model_id)
-        .values(next_row=log_position.c.next_row)
-        .returning(*_END)
-    ).one_or_none()
+    row = connection.execute(_LOCK, {"mine": model_id}).one_or_none()
     if row is None:
         raise NotFound("the model does not exist any more: PUT /v1/models/{model} makes it")
     return LogEnd(*row)
@@ -62,11 +62,8 @@ def lock_log(connection: Connection, model_id: int) -> LogEnd:
 
 def move_log(connection: Connection, model_id: int, end: LogEnd) -> None:
     """Set the log's end; only after `lock_log` in the same transaction."""
-    connection.execute(
-        sa.update(log_position)
-        .where(log_position.c.model_id == model_id)
-        .values(next_row=end.next_row, next_outcome=end.next_outcome, known_at=end.known_at)
-    )
+    values = {"next_row": end.next_row, "next_outcome": end.next_outcome, "known_at": end.known_at}
+    connection.execute(_MOVE, {"mine": model_id} | values)
 
 
 def expire_before(connection: Connection, model_id: int, before: int) -> None:
@@ -89,18 +86,17 @@ def add_block(
 ) -> None:
     """Store a batch as the rows first_row, first_row + 1, …"""
     stamps = batch.column("timestamp").to_numpy()
-    connection.execute(
-        sa.insert(block).values(
-            model_id=model_id,
-            first_row=first_row,
-            project_id=project_id,
-            rows=batch.num_rows,
-            arrived_at=arrived_at,
-            min_timestamp=int(stamps.min()),
-            max_timestamp=int(stamps.max()),
-            payload=encode(batch),
-        )
-    )
+    values = {
+        "model_id": model_id,
+        "first_row": first_row,
+        "project_id": project_id,
+        "rows": batch.num_rows,
+        "arrived_at": arrived_at,
+        "min_timestamp": int(stamps.min()),
+        "max_timestamp": int(stamps.max()),
+        "payload": encode(batch),
+    }
+    connection.execute(_ADD, values)
 
 
 def key_in(connection: Connection, column: sa.ColumnElement[bytes], keys: Sequence[bytes]) -> sa.ColumnElement[bool]:

@@ -230,16 +230,20 @@ def version_ids(connection: Connection, model: Model, names: list[str]) -> dict[
     """The number of each version name ("" for rows that named none); new names get a number."""
     wanted = set(names)
     table = t.model_version
-    query = sa.select(table.c.name, table.c.id).where(table.c.model_id == model.id)
-    known = _versions(connection, query, wanted)
+    known = _versions(connection, model.id, wanted)
     for name in sorted(wanted - known.keys()):
         values = {"project_id": model.project_id, "model_id": model.id, "name": name}
         connection.execute(_insert_new(connection, table, values))
-    return known if wanted <= known.keys() else _versions(connection, query, wanted)
+    return known if wanted <= known.keys() else _versions(connection, model.id, wanted)
 
 
-def _versions(connection: Connection, query: sa.Select[Any], wanted: set[str]) -> dict[str, int]:
-    return {row.name: row.id for row in connection.execute(query) if row.name in wanted}
+_VERSIONS = sa.select(t.model_version.c.name, t.model_version.c.id).where(
+    t.model_version.c.model_id == sa.bindparam("mine")
+)
+
+
+def _versions(connection: Connection, model_id: int, wanted: set[str]) -> dict[str, int]:
+    return {name: number for name, number in connection.execute(_VERSIONS, {"mine": model_id}) if name in wanted}
 
 
 def version_names(connection: Connection, model_id: int) -> dict[int, str]:

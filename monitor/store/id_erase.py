@@ -6,7 +6,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from monitor.store.id_index import LIVE, Segment, pages_of, read_pages, segments
+from monitor.store.id_index import LIVE, Segment, new_number, pages_of, read_pages, segments
 from monitor.store.id_keys import Entries, match, numbers, order_of, raw
 from monitor.store.id_pages import FILTER_BYTES, encode, filters
 from monitor.store.tables import id_page, id_segment
@@ -15,7 +15,7 @@ from monitor.store.tables import id_page, id_segment
 def erase(connection: Connection, model_id: int, keys: Sequence[bytes]) -> None:
     """Remove every entry of these keys; the model's log is locked, and their rows are removed already.
 
-    What processes have in memory of a segment may still hold such an entry, which says nothing without its row. So
+    A process that reads just now may have such an entry in memory, which says nothing without its row. For its sake
     pages keep their numbers, and one that becomes empty stays.
     """
     unseen = (id_segment.c.model_id == model_id, id_segment.c.state != LIVE)
@@ -34,7 +34,7 @@ def _erase_from(connection: Connection, segment: Segment, wanted: np.ndarray) ->
     _, pages = pages_of(numbers([row.first_key for row in listed]), wanted)
     changed = False
     for at in sorted(set(pages.tolist()), reverse=True):
-        (entries,) = read_pages(connection, segment.id, [listed[at].page])
+        (entries,) = read_pages(connection, segment, [listed[at].page])
         _, where = match(entries, wanted)
         if len(where):
             after = _first_key(connection, segment.id, listed[at].page)
@@ -72,14 +72,14 @@ def _describe_again(connection: Connection, segment: Segment) -> None:
     pages = sa.select(id_page.c.page).where(id_page.c.segment_id == segment.id).order_by(id_page.c.page)
     first = last = None
     for page in connection.scalars(pages).all():
-        (entries,) = read_pages(connection, segment.id, [page])
+        (entries,) = read_pages(connection, segment, [page])
         if len(entries):
             ends = raw(entries.keys[[0, -1]])
             first, last = first or ends[0], ends[1]
-    here = sa.and_(id_segment.c.id == segment.id)
+    here = id_segment.c.id == segment.id
     if first is None:
         connection.execute(sa.delete(id_page).where(id_page.c.segment_id == segment.id))
         connection.execute(sa.delete(id_segment).where(here))
     else:
-        values = {"first_key": first, "last_key": last, "changes": segment.changes + 1}
+        values = {"first_key": first, "last_key": last, "changes": new_number()}
         connection.execute(sa.update(id_segment).where(here).values(values))

@@ -31,8 +31,8 @@ _TRIES = 5
 
 
 class Segment(NamedTuple):
-    """A sorted segment. `level` grows by one with each merge, `changes` with each erasing from it; `first` and `last`
-    are first halves of keys."""
+    """A sorted segment. `level` grows by one with each merge, `changes` is another number after each erasing from it;
+    `first` and `last` are first halves of keys."""
 
     id: int
     level: int
@@ -41,6 +41,11 @@ class Segment(NamedTuple):
     changes: int
     first: int
     last: int
+
+    @property
+    def content(self) -> tuple[int, int]:
+        """What is in it never changes under this name, which no other segment has, though it be rolled back."""
+        return self.id, self.changes
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,21 @@ class _Guide:
 class Moved(Exception):
     """A segment is not what it was when it was listed."""
 
-    def __init__(self, segment_id: int) -> None:
-        self.segment_id = segment_id
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
 
+
+# Built once: every commit runs these.
+_ADD_SEGMENT, _ADD_PAGES = sa.insert(id_segment), sa.insert(id_page)
+_SEGMENTS = sa.select(
+    id_segment.c.id,
+    id_segment.c.level,
+    id_segment.c.entries,
+    id_segment.c.pages,
+    id_segment.c.changes,
+    id_segment.c.first_key,
+    id_segment.c.last_key,
+).where(id_segment.c.model_id == sa.bindparam("mine"), id_segment.c.state == LIVE)
 
 _cache: Cache[Entries | _Guide] = Cache(CACHE_BYTES)
 
@@ -100,31 +117,30 @@ def add(
 
 def write_segment(connection: Connection, project_id: int, model_id: int, entries: Entries, level: int) -> None:
     """Store a segment of sorted entries, at least one, for everybody to see."""
-    segment_id = new_segment_id()
+    segment_id = new_number()
     write_pages(connection, project_id, model_id, segment_id, 0, entries)
     pages = -(-len(entries) // PAGE)
     first, last = raw(entries.keys[[0, -1]])
-    connection.execute(
-        sa.insert(id_segment).values(
-            model_id=model_id,
-            id=segment_id,
-            project_id=project_id,
-            state=LIVE,
-            level=level,
-            entries=len(entries),
-            pages=pages,
-            first_key=first,
-            last_key=last,
-            next_row=int(entries.row.max()) + 1,
-            changes=0,
-        )
-    )
-    if pages <= WHOLE:  # its number is of no other segment, should this one be rolled back
-        _cache.put(segment_id, entries, 32 * len(entries))
+    values = {
+        "model_id": model_id,
+        "id": segment_id,
+        "project_id": project_id,
+        "state": LIVE,
+        "level": level,
+        "entries": len(entries),
+        "pages": pages,
+        "first_key": first,
+        "last_key": last,
+        "next_row": int(entries.row.max()) + 1,
+        "changes": 0,
+    }
+    connection.execute(_ADD_SEGMENT, values)
+    if pages <= WHOLE:
+        _cache.put((segment_id, 0), entries, 32 * len(entries))
 
 
-def new_segment_id() -> int:
-    """A number that no segment ever had."""
+def new_number() -> int:
+    """A number that no segment, and no change of one, ever had."""
     return int.from_bytes(os.urandom(8), "big") >> 2
 
 
@@ -146,26 +162,14 @@ def write_pages(
         }
         for at, (first, bits) in enumerate(zip(firsts, made, strict=True))
     ]
-    connection.execute(sa.insert(id_page), values)
-
-
-_SEGMENTS = (
-    id_segment.c.id,
-    id_segment.c.level,
-    id_segment.c.entries,
-    id_segment.c.pages,
-    id_segment.c.changes,
-    id_segment.c.first_key,
-    id_segment.c.last_key,
-)
+    connection.execute(_ADD_PAGES, values)
 
 
 def segments(connection: Connection, model_id: int) -> list[Segment]:
     """The segments of a model that are looked into."""
-    query = sa.select(*_SEGMENTS).where(id_segment.c.model_id == model_id, id_segment.c.state == LIVE)
     return [
         Segment(*row[:5], int.from_bytes(row[5][:8], "big"), int.from_bytes(row[6][:8], "big"))
-        for row in connection.execute(query)
+        for row in connection.execute(_SEGMENTS, {"mine": model_id})
     ]
 
 
@@ -177,7 +181,7 @@ def find(connection: Connection, model_id: int, keys: np.ndarray) -> Found:
             at, entries = _search(connection, model_id, keys[order])
             break
         except Moved as moved:  # merged since it was listed, by another process
-            _cache.drop(moved.segment_id)
+            _cache.drop(moved.segment.content)
     else:
         raise RuntimeError("the id index changes faster than it can be read")
     kept = _kept(connection, model_id, entries.row)
@@ -207,13 +211,11 @@ def _search(connection: Connection, model_id: int, keys: np.ndarray) -> tuple[np
         end = int(np.searchsorted(keys[:, 0], np.uint64(segment.last), "right"))
         if first < end:
             within.append((segment, first, end))
-    _load_whole(connection, [one for one, _, _ in within if one.pages <= WHOLE])
+    small = [one for one, _, _ in within if one.pages <= WHOLE]
+    held_whole = dict(zip(small, whole(connection, small), strict=True))
     for segment, first, end in within:
-        if segment.pages <= WHOLE:
-            held = _cache.get(segment.id)
-            if not isinstance(held, Entries):
-                raise Moved(segment.id)
-            found = [(np.arange(first, end), held)]
+        if segment in held_whole:
+            found = [(np.arange(first, end), held_whole[segment])]
         else:
             hashed = hashes(keys) if hashed is None else hashed
             found = _in_pages(connection, segment, keys[first:end], hashed[first:end], first)
@@ -225,21 +227,30 @@ def _search(connection: Connection, model_id: int, keys: np.ndarray) -> tuple[np
     return np.concatenate(places), side_by_side(entries)
 
 
-def _load_whole(connection: Connection, wanted: Sequence[Segment]) -> None:
-    """Read small segments that are not in memory."""
-    missing = [one.id for one in wanted if _cache.get(one.id) is None]
+def whole(connection: Connection, wanted: Sequence[Segment]) -> list[Entries]:
+    """All entries of some segments, a list item each; small ones are kept in memory."""
+    held = {one.id: _cache.get(one.content) for one in wanted}
+    missing = [number for number, entries in held.items() if not isinstance(entries, Entries)]
+    parts: dict[int, list[Entries]] = {}
     for start in range(0, len(missing), _READ):
         query = (
             sa.select(id_page.c.segment_id, id_page.c.payload)
             .where(id_page.c.segment_id.in_(missing[start : start + _READ]))
             .order_by(id_page.c.segment_id, id_page.c.page)
         )
-        parts: dict[int, list[Entries]] = {}
         for segment_id, payload in connection.execute(query):
             parts.setdefault(segment_id, []).append(decode(payload))
-        for segment_id, pages in parts.items():
-            held = Entries.joined(pages)
-            _cache.put(segment_id, held, 32 * len(held))
+    found = []
+    for one in wanted:
+        entries = held[one.id]
+        if not isinstance(entries, Entries):
+            if one.id not in parts:
+                raise Moved(one)
+            entries = side_by_side(parts[one.id])
+            if one.pages <= WHOLE:
+                _cache.put(one.content, entries, 32 * len(entries))
+        found.append(entries)
+    return found
 
 
 def _in_pages(
@@ -254,7 +265,7 @@ def _in_pages(
     wanted = np.unique(page)
     for start in range(0, len(wanted), _READ):
         some = wanted[start : start + _READ]
-        entries = Entries.joined(read_pages(connection, segment.id, guide.number[some].tolist()))
+        entries = Entries.joined(read_pages(connection, segment, guide.number[some].tolist()))
         mine = np.unique(place[(page >= some[0]) & (page <= some[-1])])
         found.append((mine + offset, entries))
     return found
@@ -279,30 +290,40 @@ def pages_of(first: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _guide(connection: Connection, segment: Segment) -> _Guide:
-    held = _cache.get(segment.id)
+    held = _cache.get(segment.content)
     if isinstance(held, _Guide):
         return held
     query = sa.select(id_page.c.page, id_page.c.first_key, id_page.c.filter)
     rows = connection.execute(query.where(id_page.c.segment_id == segment.id).order_by(id_page.c.page)).all()
     if not rows:
-        raise Moved(segment.id)
+        raise Moved(segment)
     bits = np.frombuffer(b"".join([row[2] for row in rows]), np.uint8)
     assert len(bits) == len(rows) * FILTER_BYTES
     guide = _Guide(np.array([row[0] for row in rows]), numbers([row[1] for row in rows]), bits)
-    _cache.put(segment.id, guide, guide.size)
+    _cache.put(segment.content, guide, guide.size)
     return guide
 
 
-def read_pages(connection: Connection, segment_id: int, pages: Sequence[int]) -> list[Entries]:
-    """The entries of some pages, in order; raises when one is not there any more."""
+def forget(gone: Sequence[Segment]) -> None:
+    """Keep these in memory no longer; should they stay, they are read again."""
+    for one in gone:
+        _cache.drop(one.content)
+
+
+def read_pages(connection: Connection, segment: Segment, pages: Sequence[int]) -> list[Entries]:
+    """The entries of some pages, in order.
+
+    Raises:
+        Moved: one is not there any more.
+    """
     query = (
         sa.select(id_page.c.payload)
-        .where(id_page.c.segment_id == segment_id, id_page.c.page.in_(list(pages)))
+        .where(id_page.c.segment_id == segment.id, id_page.c.page.in_(list(pages)))
         .order_by(id_page.c.page)
     )
     found = [decode(payload) for payload in connection.scalars(query)]
     if len(found) != len(pages):
-        raise Moved(segment_id)
+        raise Moved(segment)
     return found
 
 

@@ -29,9 +29,10 @@ def tidy(connection: Connection, project_id: int, model_id: int) -> None:
     """After adding: merge the smallest segments if they have become too many; the model's log is locked."""
     group = _too_many(id_index.segments(connection, model_id))
     if group and _size(group) <= AT_ONCE:
-        parts = [page for one in group for page in read_pages(connection, one.id, _numbers(connection, one.id))]
+        merged = Entries.joined(id_index.whole(connection, group))
         _remove(connection, [one.id for one in group])
-        id_index.write_segment(connection, project_id, model_id, Entries.joined(parts), group[0].level + 1)
+        id_index.forget(group)
+        id_index.write_segment(connection, project_id, model_id, merged, group[0].level + 1)
 
 
 def drop_gone(connection: Connection, model_id: int) -> None:
@@ -79,9 +80,8 @@ def _numbers(connection: Connection, segment_id: int) -> list[int]:
 
 
 def _remove(connection: Connection, segment_ids: Sequence[int]) -> None:
-    for segment_id in segment_ids:
-        connection.execute(sa.delete(id_page).where(id_page.c.segment_id == segment_id))
-        connection.execute(sa.delete(id_segment).where(id_segment.c.id == segment_id))
+    connection.execute(sa.delete(id_page).where(id_page.c.segment_id.in_(segment_ids)))
+    connection.execute(sa.delete(id_segment).where(id_segment.c.id.in_(segment_ids)))
 
 
 def _clean(engine: Engine, model_id: int) -> None:
@@ -106,7 +106,7 @@ def _clean(engine: Engine, model_id: int) -> None:
 
 def _build(engine: Engine, project_id: int, model_id: int, group: Sequence[Segment]) -> bool:
     """Make one segment of several; False when they changed meanwhile, and nothing came of it."""
-    target = id_index.new_segment_id()
+    target = id_index.new_number()
     place = (id_segment.c.model_id == model_id, id_segment.c.id == target, id_segment.c.state == BUILDING)
     with writing(engine) as connection:
         connection.execute(
@@ -155,7 +155,7 @@ class _Source:
 
     def __init__(self, engine: Engine, segment: Segment) -> None:
         self._engine = engine
-        self._id = segment.id
+        self._segment = segment
         with reading(engine) as connection:
             self._pages = _numbers(connection, segment.id)
         self.held = self._next()
@@ -164,7 +164,7 @@ class _Source:
         """The next pages; each time in a transaction of its own, since a long one would hold up checkpoints."""
         some, self._pages = self._pages[: STEP // 4], self._pages[STEP // 4 :]
         with reading(self._engine) as connection:
-            return Entries.joined([NONE, *read_pages(connection, self._id, some)])
+            return Entries.joined([NONE, *read_pages(connection, self._segment, some)])
 
     @property
     def last(self) -> np.ndarray | None:

@@ -189,7 +189,7 @@ id_segment = _table(
     sa.Column("first_key", Blob, nullable=False),  # 16 bytes made of an id, see store/identity
     sa.Column("last_key", Blob, nullable=False),
     sa.Column("next_row", Int, nullable=False),  # above every row in it
-    sa.Column("changes", Int, nullable=False),  # how often ids were erased from it
+    sa.Column("changes", Int, nullable=False),  # 0; another number after each erasing from it
     rowid=False,
 )
 
