@@ -1,6 +1,7 @@
 """The migrations make the schema that the tables declare."""
 
 import zlib
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from sqlalchemy.engine import Engine
 
 from monitor.errors import SetupError
 from monitor.settings import Settings
-from monitor.store import migrate, tasks
+from monitor.store import id_index, migrate, tasks
 from monitor.store.session import make_engine, writing
 from monitor.store.tables import metadata
+from tests.indexed import indexed
 
 
 def test_the_migrated_schema_is_the_declared_one(engine: Engine) -> None:
@@ -108,4 +110,35 @@ def test_reports_and_back_tests_of_before_are_tasks_after(tmp_path: Path) -> Non
         assert tasks.document(connection, 3, "r") == b"<html>"
         assert waiting.finished_at is None and tasks.claim(connection, "backtest", "y", 1, 1) is not None
         command.downgrade(migrate.config(connection), "0007")
+    engine.dispose()
+
+
+def test_what_the_index_of_ids_said_before_it_says_after(tmp_path: Path) -> None:
+    engine = make_engine(Settings(database_url=f"sqlite:///{tmp_path}/old.db"), create=True)
+    entries = sorted(
+        (bytes([model]) + sha256(b"%d" % row).digest()[:15], 1 + row % 2, row, model)
+        for model in (3, 4)
+        for row in range(1300)
+    )
+    with writing(engine) as connection:
+        command.upgrade(migrate.config(connection), "0007")
+        insert = "INSERT INTO prediction_key (key, version_id, row, model_id, project_id) VALUES (?, ?, ?, ?, 1)"
+        for entry in entries:
+            connection.exec_driver_sql(insert, entry)
+        for model in (3, 4):
+            connection.exec_driver_sql(
+                "INSERT INTO block (model_id, first_row, project_id, rows, arrived_at, min_timestamp, max_timestamp,"
+                " payload) VALUES (?, 0, 1, 1000, 1, 1, 1, x'00')",
+                (model,),
+            )
+    assert migrate.upgrade(engine) is True
+    with writing(engine) as connection:
+        for model in (3, 4):
+            mine = [entry[:3] for entry in entries if entry[3] == model]
+            assert indexed(connection, model) == mine
+            found = id_index.rows_of_keys(connection, model, [key for key, _, _ in mine])
+            assert sorted(found) == [entry for entry in mine if entry[2] < 1000]
+        command.downgrade(migrate.config(connection), "0019")
+        back = connection.exec_driver_sql("SELECT key, version_id, row, model_id FROM prediction_key ORDER BY 1, 2")
+        assert [tuple(row) for row in back] == [entry for entry in entries if entry[2] < 1000]
     engine.dispose()
