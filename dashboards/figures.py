@@ -108,6 +108,25 @@ def _provisional(values: list[float | None], provisional: Sequence[bool]) -> Fig
     }
 
 
+def with_estimate(figure: Figure, values: Sequence[float | None], confirmed: Sequence[bool]) -> Figure:
+    """The figure of `line` with what was expected before outcomes came: dotted, with open points where they have not
+    confirmed it yet."""
+    trace = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "estimated",
+        "y": tidy(values),
+        "line": {"color": theme.PURPLE, "width": 1.25, "dash": "dot"},
+        "marker": {
+            "color": theme.PURPLE,
+            "size": [0 if done else 6 for done in confirmed],
+            "symbol": "diamond-open",
+            "line": {"width": 1.25},
+        },
+    }
+    return {**figure, "data": [*figure["data"], trace]}
+
+
 def _coverage(values: list[float | None]) -> Figure:
     return {
         "type": "bar",

@@ -31,6 +31,11 @@ METRICS = {
     "r2": "R²",
     "coverage": "Coverage",
     "label_delay_p50": "Label delay, median",
+    "estimated_roc_auc": "ROC AUC, estimated",
+    "estimated_accuracy": "Accuracy, estimated",
+    "estimated_precision": "Precision, estimated",
+    "estimated_recall": "Recall, estimated",
+    "estimated_f1": "F1, estimated",
 }
 
 SHORT = {"mae": "MAE", "rmse": "RMSE", "roc_auc": "ROC AUC"}  # where there is little room
@@ -41,6 +46,7 @@ UNITS = {
         ("error_rate", "missing_share", "unseen_share", "out_of_range_share", "accuracy", "precision", "recall"),
         "share",
     ),
+    **dict.fromkeys(("estimated_accuracy", "estimated_precision", "estimated_recall"), "share"),
     "coverage": "share",
     "volume": "count",
 }

@@ -72,6 +72,10 @@ NO_REFERENCE = Empty(
 
 
 PROVISIONAL = "Hollow points are provisional: labels still arrive. Band: 95 %. Strip: share of rows with an outcome."
+ESTIMATED = (
+    " Dotted, with open diamonds until outcomes confirm it: what calibrated scores lead one to expect. It misses what "
+    "changes the meaning of a score."
+)
 FIRST_EVIDENCE = "first evidence of the alert"
 
 
@@ -164,16 +168,20 @@ def of_metric(
     subject: str = "",
     mark: tuple[int, int, str] | None = None,
     headline: str | None = None,
+    estimate: Sequence[Point] = (),
 ) -> Chart:
     """One metric over time with its band; `subject` begins its sentence.
 
     `labelled` adds the strip of label coverage, `mark` shades a stretch and names its begin; `headline` stands beside
-    the title in place of the last value. Performance of too few labelled rows is not drawn.
+    the title in place of the last value. Performance of too few labelled rows is not drawn. `estimate`: what was
+    expected of the same steps before their outcomes came.
     """
     unit, title = words.unit(metric), words.metric(metric)
     points = enough(metric, points)
     subject = subject or title
-    reason = why_empty(points, empty)
+    expected = [point.value if usable(point.value) else None for point in estimate]
+    is_estimated = any(value is not None for value in expected)
+    reason = None if is_estimated else why_empty(points, empty)
     if reason is not None:
         return Chart(
             key, title, f"{subject}: {reason.title.lower()}.", None, note=words.NOTES.get(metric, ""), empty=reason
@@ -189,22 +197,47 @@ def of_metric(
         name=title,
         zero=zero,
     )
+    if is_estimated:
+        figure = figures.with_estimate(figure, expected, [_is_confirmed(point) for point in points])
     figure = figures.between(figure, zone.axis(points[0].start), zone.axis(points[-1].end))
     if mark is not None:
         figure = marked(figure, zone, mark, points[0].start, points[-1].end)
     if headline is None:
         last = settled(points)
         headline = "" if last is None else formats.number(last.value, unit)
+    numbers, said = table(points, zone, unit, step, labelled), sentence(subject, points, zone, unit, step)
+    note = PROVISIONAL if labelled else words.NOTES.get(metric, "")
+    if is_estimated:
+        latest = next(value for value in reversed(expected) if value is not None)
+        numbers = with_estimates(numbers, points, expected, unit)
+        said += f" Estimated from scores, last: {formats.number(latest, unit)}."
+        headline = headline or f"estimated {formats.number(latest, unit)}"
+        note += ESTIMATED
     return Chart(
         key,
         title,
-        sentence(subject, points, zone, unit, step),
+        said,
         figure,
-        table(points, zone, unit, step, labelled),
-        note=PROVISIONAL if labelled else words.NOTES.get(metric, ""),
+        numbers,
+        note=note,
         size=size,
         headline=headline,
     )
+
+
+def _is_confirmed(point: Point) -> bool:
+    return usable(point.value) and point.state == "final"
+
+
+def with_estimates(table: Table, points: Sequence[Point], expected: Sequence[float | None], unit: str) -> Table:
+    """The table of `points` with a column of what was expected; windows that have nothing else are added."""
+    kept = [
+        value
+        for point, value in reversed(list(zip(points, expected, strict=True)))
+        if point.n or point.value is not None or point.state == "error"
+    ]
+    rows = [[*row, formats.number(value, unit)] for row, value in zip(table.rows, kept, strict=False)]
+    return Table([*table.headers, "Estimated"], rows, table.total)
 
 
 def marked(figure: Figure, zone: Zone, mark: tuple[int, int, str], first: int, last: int) -> Figure:

@@ -96,12 +96,17 @@ def heatmap(
 def _whole(starts: Sequence[int], ends: Sequence[int], volume: Sequence[data.Point]) -> list[bool]:
     """Whether each column has at least a quarter of the usual rows: of a few, PSI says nothing but noise."""
     rows = [
-        sum(point.value or 0 for point in volume if start <= point.start < end)
+        sum((point.value or 0) * _part(point, start, end) for point in volume)
         for start, end in zip(starts, ends, strict=True)
     ]
     usual = sorted(row for row in rows if row)
     enough = usual[len(usual) // 2] / 4 if usual else 0
     return [row >= enough for row in rows]
+
+
+def _part(point: data.Point, start: int, end: int) -> float:
+    """The part of a point's rows that falls into [start, end), as if they came evenly: points may be longer."""
+    return max(0, min(point.end, end) - max(point.start, start)) / (point.end - point.start)
 
 
 def _strength(values: Sequence[float | None]) -> float:

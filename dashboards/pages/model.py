@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 from dashboards import formats, theme, words
 from dashboards.formats import Zone
 from dashboards.links import Links
-from dashboards.pages import alerts, charts, drift, events, models, monitors, performance, report, service
+from dashboards.pages import alerts, charts, drift, events, lately, models, monitors, performance, report, service
 from dashboards.pages.charts import Chart
 from dashboards.pages.stretch import Stretch
 from dashboards.theme import State
@@ -38,6 +38,7 @@ class ModelPage:
     state: State
     state_name: str
     reasons: Sequence[str]
+    lately: str
     open_alerts: Sequence[alerts.Line]
     past_alerts: Sequence[alerts.Line]
     facts: Sequence[Fact]
@@ -67,12 +68,16 @@ def load(
     chosen = metric if metric in offered else offered[0]
     calibration = words.CALIBRATION[model.task]
     latencies = ("latency_p50", "latency_p95", "latency_p99")
-    wanted: list[Wanted] = [(name, None) for name in ("volume", *latencies, chosen, calibration)]
+    expected = performance.estimate_of(chosen)
+    drawn = ("volume", *latencies, chosen, calibration, *([expected] if expected else []))
+    wanted: list[Wanted] = [(name, None) for name in drawn]
     shelf = KeptShelf(connection, model)
     points = panel(connection, model, wanted, stretch.from_us, stretch.to_us, stretch.step_us, now, shelf)
     found: dict[str, Sequence[Point]] = {name: points[name, None] for name, _ in wanted}
     found["volume"] = charts.with_zeros(found["volume"], now)
     over = performance.whole(shelf, ["latency_p95", chosen, calibration], stretch)
+    earlier = lately.before(shelf, chosen, stretch)
+    sent = sum(point.value or 0 for point in found["volume"])
     late = performance.headline("latency_p95", over.get("latency_p95"))
     budget = model.config.latency_budget_ms
     last = newest.row_at
@@ -82,7 +87,16 @@ def load(
         service.latency(
             [(name, found[name]) for name in latencies], zone, stretch.step_us, budget, rows, late and f"p95 {late}"
         ),
-        performance.chart("performance", model, chosen, found[chosen], zone, stretch, over.get(chosen)),
+        performance.chart(
+            "performance",
+            model,
+            chosen,
+            found[chosen],
+            zone,
+            stretch,
+            over.get(chosen),
+            found[expected] if expected else (),
+        ),
         performance.chart("calibration", model, calibration, found[calibration], zone, stretch, over.get(calibration)),
     ]
     shown = [mark_alerts(chart, open_alerts, stretch, zone) for chart in shown]
@@ -96,9 +110,10 @@ def load(
         state=theme.HEALTH.get(verdict.state, theme.UNKNOWN),
         state_name=verdict.state,
         reasons=[one for one in verdict.reasons if one not in {line.alert.text for line in open_alerts}],
+        lately=lately.sentence(sent, chosen, over.get(chosen), earlier, lines, happened, stretch),
         open_alerts=open_alerts,
         past_alerts=lines,
-        facts=_facts(found, chosen, over),
+        facts=_facts(found, chosen, over, lately.traffic(sent, earlier.get("volume"), stretch)),
         stretch=stretch,
         charts=shown,
         metric=chosen,
@@ -129,10 +144,10 @@ def mark_alerts(chart: Chart, open_alerts: Sequence[alerts.Line], stretch: Stret
     return Chart(**{**chart.__dict__, "figure": figure})
 
 
-def _facts(found: Mapping[str, Sequence[Point]], metric: str, over: Mapping[str, Value]) -> list[Fact]:
-    """Numbers over the whole stretch."""
+def _facts(found: Mapping[str, Sequence[Point]], metric: str, over: Mapping[str, Value], compared: str) -> list[Fact]:
+    """Numbers over the whole stretch; `compared`: traffic beside that before."""
     rows = sum(point.value or 0 for point in found["volume"])
-    facts = [Fact("Predictions", formats.short_count(rows), "in this stretch")]
+    facts = [Fact("Predictions", formats.short_count(rows), compared or "in this stretch")]
     value = over.get(metric)
     if value is not None and any(point.coverage for point in found[metric]):
         if performance.is_enough(metric, value):

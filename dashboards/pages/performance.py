@@ -9,7 +9,7 @@ from dashboards.pages.charts import Chart, Empty
 from dashboards.pages.stretch import Stretch
 from monitor.evaluate.kept import KeptShelf
 from monitor.evaluate.series import Point
-from monitor.stats.measure import Value
+from monitor.stats.measure import METRICS, Value
 from monitor.store.catalog import Model
 
 FROM_SCORES = {
@@ -44,10 +44,24 @@ def headline(metric: str, value: Value | None) -> str:
     return formats.number(value.value, words.unit(metric)) if value is not None and is_enough(metric, value) else ""
 
 
+def estimate_of(metric: str) -> str | None:
+    """The metric that says what to expect of this one before outcomes come, where there is one."""
+    name = f"estimated_{metric}"
+    return name if name in METRICS else None
+
+
 def chart(
-    key: str, model: Model, metric: str, points: Sequence[Point], zone: Zone, stretch: Stretch, over: Value | None
+    key: str,
+    model: Model,
+    metric: str,
+    points: Sequence[Point],
+    zone: Zone,
+    stretch: Stretch,
+    over: Value | None,
+    estimate: Sequence[Point] = (),
 ) -> Chart:
-    """A metric of performance with its label coverage; `over`: its value over the whole stretch."""
+    """A metric of performance with its label coverage; `over`: its value over the whole stretch; `estimate`: what was
+    expected of each step."""
     return charts.of_metric(
         key,
         metric,
@@ -57,6 +71,7 @@ def chart(
         empty=why_none(model.task, metric, points),
         labelled=True,
         headline=headline(metric, over),
+        estimate=estimate,
     )
 
 

@@ -7,7 +7,7 @@ reference, and a shift of its own for each group, which makes the group's sum ri
 
 import numpy as np
 
-from monitor.stats.evidence import Floats, Ints
+from monitor.stats.rows import Floats, Ints
 
 _STEPS = 25
 _EDGE = 1e-4

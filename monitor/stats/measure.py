@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from monitor.stats import distances, performance, quality, regression
+from monitor.stats import distances, estimated, performance, quality, regression
 from monitor.stats.additive import Profile
 from monitor.stats.classification import nothing, share
 from monitor.stats.intervals import wilson
@@ -184,5 +184,14 @@ METRICS: dict[str, Metric] = {
         Metric("coverage", "performance", "share", "higher", ALL, lambda p, _: share(p.labelled, p.rows), labels=True),
         Metric("label_delay_p50", "performance", "s", "lower", ALL,
                lambda p, _: latency_quantile(p, 0.5, "delay"), labels=True),
+        *(
+            Metric(f"estimated_{name}", "performance", unit, "higher", ("binary",),
+                   estimated.of(formula), reference=True)
+            for name, unit, formula in (
+                ("roc_auc", "area", estimated.roc_auc), ("accuracy", "share", estimated.accuracy),
+                ("precision", "share", estimated.precision), ("recall", "share", estimated.recall),
+                ("f1", "score", estimated.f1),
+            )
+        ),
     )
 }  # fmt: skip

@@ -1,0 +1,47 @@
+"""The sentence above a model's charts, and performance before its outcomes."""
+
+import json
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+
+from dashboards.links import Links, stretch
+from monitor.clock import DAY
+from tests.dashboards.seeded import DRIFTED, REFERENCE, START, WINDOW, Seeded
+
+LINKS = Links()
+CHANGE = START + DRIFTED * WINDOW
+
+
+def sentence(html: str) -> str:
+    found = re.search(r'<p class="lately"><bdi>(.*?)</bdi>', html)
+    assert found is not None
+    return found[1]
+
+
+def test_a_stretch_is_told_beside_the_one_before(pages: TestClient, seeded: Seeded) -> None:
+    html = pages.get(LINKS.model(seeded.drifting, **stretch(CHANGE, CHANGE + 4 * DAY))).text
+    assert re.match(
+        r"[\d\s]+ predictions, (as many as|.* (more|fewer) than) in the 4\sdays before; ROC AUC", sentence(html)
+    )
+    assert ", clearly worse than 0." in sentence(html) and re.search(r"; \d alerts opened\.$", sentence(html))
+    calm = pages.get(LINKS.model(seeded.drifting, **stretch(START + 4 * DAY, START + 8 * DAY))).text
+    assert "clearly" not in sentence(calm) and sentence(calm).endswith("no alert opened.")
+    assert "before" not in sentence(pages.get(LINKS.model(seeded.drifting, range_="all")).text)
+
+
+def test_what_was_expected_is_drawn_open_until_outcomes_confirm_it(pages: TestClient, seeded: Seeded) -> None:
+    html = pages.get(LINKS.model(seeded.drifting, **stretch(START + REFERENCE * WINDOW, CHANGE + 5 * DAY))).text
+    text = re.search(r'id="figure-performance">(.*?)</script>', html)
+    assert text is not None
+    figure = json.loads(text[1])
+    (estimate,) = [trace for trace in figure["data"] if trace["name"] == "estimated"]
+    assert estimate["marker"]["symbol"] == "diamond-open" and estimate["line"]["dash"] == "dot"
+    sizes = estimate["marker"]["size"]
+    assert sizes[0] == 0 and sizes[-1] > 0 and sizes == sorted(sizes)
+    known = [value for value in estimate["y"] if value is not None]
+    realized = next(trace["y"] for trace in figure["data"] if trace["name"] == "ROC AUC")
+    assert known[0] == pytest.approx(realized[0], abs=0.2)
+    assert min(known) > 0.6 and min(v for v in realized if v is not None) < 0.4  # scores lost their meaning: unseen
+    assert '<th scope="col">Estimated</th>' in html
