@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
+from markupsafe import Markup
 from starlette.responses import Response
 
 TYPES = {
@@ -54,6 +55,12 @@ def response(path: str, accepted: str) -> Response | None:
     if "gzip" in encodings:
         return Response(asset.gzipped, media_type=asset.media_type, headers={**headers, "content-encoding": "gzip"})
     return Response(asset.plain, media_type=asset.media_type, headers=headers)
+
+
+@lru_cache(maxsize=16)
+def text_of(name: str) -> Markup:
+    """One of our style sheets, to stand inside a document."""
+    return Markup(_read(name).decode())  # noqa: S704 - ours
 
 
 @lru_cache(maxsize=16)

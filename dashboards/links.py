@@ -105,6 +105,15 @@ class Links:
     def report_html(self, model: str, report: str) -> str:
         return f"{self.report_state(model, report)}/html"
 
+    def months(self, model: str) -> str:
+        return self._page(f"/models/{_name(model)}/monthly")
+
+    def month(self, model: str, report: str) -> str:
+        return self._page(f"/models/{_name(model)}/monthly/{_name(report)}")
+
+    def month_file(self, model: str, report: str, kind: str) -> str:
+        return f"{self.root}/models/{_name(model)}/monthly/{_name(report)}/{kind}"
+
     def alerts(self, **query: str | None) -> str:
         return f"{self.root}/alerts" + _query(**query)
 

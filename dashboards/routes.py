@@ -9,7 +9,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query
 from starlette.responses import RedirectResponse, Response
 
-from dashboards import entry, sharing, slicing
+from dashboards import entry, monthly, sharing, slicing
 from dashboards.links import place, read_place
 from dashboards.pages import alert as alert_page
 from dashboards.pages import alerts, stretch
@@ -45,6 +45,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 router.include_router(entry.router)
 router.include_router(sharing.router)
 router.include_router(slicing.router)
+router.include_router(monthly.router)
 
 From = Annotated[str | None, Query(alias="from", max_length=40)]
 To = Annotated[str | None, Query(max_length=40)]

@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor import clock, log, tasks, telemetry
+from monitor import clock, log, monthly, tasks, telemetry
 from monitor.alerts import deliver, refresh, release, transition
 from monitor.archive.keep import archive_and_expire
 from monitor.archive.late import archive_and_expire_outcomes
@@ -177,6 +177,10 @@ class Jobs:
     def sweep(self) -> None:
         """Remove what is older than the retention."""
         self._alone("sweep", lambda: sweep(self._engine, self._settings, clock.now()))
+
+    def monthly(self) -> None:
+        """Ask for the reports of the months that are over."""
+        self._alone("monthly", lambda: monthly.ask_due(self._engine, clock.now()))
 
     def compact(self) -> None:
         """Merge the small blocks of rows that came one by one, and the segments of the index."""

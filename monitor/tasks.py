@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
 
-from monitor import backtests, clock, log, reports, slices
+from monitor import backtests, clock, log, monthly, reports, slices
 from monitor.errors import KeepwatchError, NotFound
 from monitor.store import tasks
 from monitor.store.session import writing
@@ -33,6 +33,7 @@ KINDS: dict[str, Kind] = {
     "report": Kind(reports.make, reports.LEASE),  # its child says nothing until it is done
     "backtest": Kind(backtests.make),
     "slices": Kind(slices.make, 600 * clock.SECOND),  # a round of the search over many rows takes its time
+    "monthly": Kind(monthly.make),
 }
 
 

@@ -28,6 +28,7 @@ TASK_SECONDS = 1.0
 COMPACT_SECONDS = 60.0
 SWEEP_SECONDS = 600.0
 COUNT_SECONDS = 10.0
+MONTHLY_SECONDS = 600.0
 FIRST_SWEEP = 60 * clock.SECOND
 PARENT_SECONDS = 0.5
 FAREWELL = 5.0  # and to messages that are under way
@@ -96,6 +97,7 @@ def schedule(jobs: Jobs, settings: Settings) -> BackgroundScheduler:
     for kind in KINDS:
         scheduler.add_job(jobs.work, "interval", [kind], seconds=TASK_SECONDS, id=kind, next_run_time=soon)
     scheduler.add_job(jobs.count, "interval", seconds=COUNT_SECONDS, id="count")
+    scheduler.add_job(jobs.monthly, "interval", seconds=MONTHLY_SECONDS, id="monthly-due")
     first = soon + timedelta(microseconds=FIRST_SWEEP)
     scheduler.add_job(jobs.sweep, "interval", seconds=SWEEP_SECONDS, id="sweep", next_run_time=first)
     return scheduler

@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "monitor.reports",
         "monitor.backtests",
         "monitor.slices",
+        "monitor.monthly",
         "monitor.tasks",
         "monitor.work",
         "monitor.doctor",
@@ -134,6 +135,7 @@ def importers(package: str) -> Iterator[tuple[Path, Import]]:
 
 
 SINGLE_PLACES = [
+    ("weasyprint", {"dashboards/pdf_child.py"}, "it needs Pango and takes a second to import; a process of its own"),
     ("evidently", {"monitor/stats/report.py"}, "it costs ten seconds to import; reports run in a process of their own"),
     ("pandas", {"monitor/stats/report.py"}, "the product computes on Arrow and numpy"),
     ("sklearn", set(), "the statistics are ours, tested against it"),
@@ -303,7 +305,13 @@ def test_every_package_that_is_imported_is_declared():
     names |= {"opentelemetry", "google"}  # of opentelemetry-proto and protobuf
     names |= {"evidently", "pandas"}  # of the extra `reports`, imported in its process alone
     names |= {"backports", "compression"}  # backports.zstd, which Python has as compression.zstd from 3.14 on
-    names |= {"evidently", "pandas", "apprise", "fsspec"}  # of extras, each imported in a process of its own
+    names |= {
+        "evidently",
+        "pandas",
+        "apprise",
+        "fsspec",
+        "weasyprint",
+    }  # of extras, each imported in a process of its own
     hits = []
     for path in sources("monitor", "dashboards", "migrations"):
         for found in imports(tree_of(path)):

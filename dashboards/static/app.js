@@ -55,7 +55,7 @@
     const text = { family: getComputedStyle(root).fontFamily, size: 12, color: "--muted" };
     const full = merged(
       {
-        autosize: true,
+        ...(paper ? { width: paper, autosize: false } : { autosize: true }),
         margin: { l: 44, r: 12, t: 18, b: 30 },
         font: text,
         paper_bgcolor: "transparent",
@@ -95,7 +95,7 @@
     const data = figure.data.map((trace) => painted(figure.x && !trace.x ? { ...trace, x: figure.x } : trace));
     plot.querySelector("noscript")?.remove();
     plot.setAttribute("data-drawn", "");
-    return Plotly.react(plot, data, layout(figure.layout, plot.clientWidth), CONFIG).then(() => {
+    return Plotly.react(plot, data, layout(figure.layout, paper || plot.clientWidth), CONFIG).then(() => {
       if (document.querySelector("[data-ranges]") && overTime(figure) && !plot.dataset.zoom) watchTime(plot, figure);
       if (figure.links && !plot.dataset.links) {
         plot.dataset.links = "yes";
@@ -140,6 +140,29 @@
   function redraw() {
     known = new Map();
     drawn.forEach(draw);
+  }
+
+  // ---- paper: light, every chart drawn, as wide as the sheet
+
+  let paper = 0; // pixels, while the page is printed
+  let before;
+
+  function watchPaper() {
+    addEventListener("beforeprint", () => {
+      if (!window.Plotly) return;
+      paper = 660;
+      before = root.dataset.theme;
+      root.dataset.theme = "light";
+      document.querySelectorAll(".plot[data-figure]").forEach((plot) => drawn.add(plot));
+      redraw();
+    });
+    addEventListener("afterprint", () => {
+      if (!paper) return;
+      paper = 0;
+      if (before === undefined) delete root.dataset.theme;
+      else root.dataset.theme = before;
+      redraw();
+    });
   }
 
   function watchCharts() {
@@ -211,6 +234,7 @@
   }
 
   watchTheme();
+  watchPaper();
   watchCharts();
   watchCopies();
   document.addEventListener("keepwatch:renewed", () => {

@@ -20,7 +20,12 @@ from monitor.store.tables import lease, task
 KEPT = 50  # finished tasks of a kind and model; older ones go when a new one is asked for
 WAITING = 5  # tasks of a kind and model that are not finished
 MAX_ATTEMPTS = 3
-WORDS = {"report": "report", "backtest": "back-test", "slices": "search for slices"}  # kind -> as people are told
+WORDS = {
+    "report": "report",
+    "backtest": "back-test",
+    "slices": "search for slices",
+    "monthly": "monthly report",
+}  # kind -> as people are told
 
 
 @dataclass(frozen=True)
