@@ -163,10 +163,8 @@ def concatenate(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     """
     if len(batches) == 1:
         return batches[0]
-    schema = batches[0].schema
-    if all(batch.schema.equals(schema) for batch in batches):
-        with suppress(pa.ArrowInvalid):  # more texts together than codes of this width can tell apart
-            return pa.concat_batches(batches)
+    with suppress(pa.ArrowInvalid):  # other columns, or more texts together than codes of this width can tell apart
+        return pa.concat_batches(batches)
     if any(pa.types.is_dictionary(kind) for batch in batches for kind in batch.schema.types):
         batches = [recode(batch) for batch in batches]
     types: dict[str, pa.DataType] = {}

@@ -75,10 +75,12 @@ class NumericBins:
     def _grid(self) -> Grid | None:
         return Grid.over(self.edges)
 
-    def locate(self, finite: Floats) -> Ints:
-        """int64[n] slots (0..k+1) of finite values."""
+    def locate(self, finite: Floats, *, within: bool = False) -> Ints:
+        """int64[n] slots (0..k+1) of finite values; `within`: all of them lie in the reference's range."""
         grid = self._grid if len(finite) > _FEW else None
-        return np.searchsorted(self.edges, finite, side="right") if grid is None else grid.locate(finite)
+        if grid is None:
+            return np.searchsorted(self.edges, finite, side="right")
+        return grid.locate(finite, within=within)
 
     def slots(self, values: Floats, missing: Bools | None = None) -> Ints:
         """int64[n] slots of any values; `missing` marks nulls."""
@@ -99,14 +101,14 @@ class NumericBins:
         usual = (values >= self.low) & (values <= self.high)
         return np.flatnonzero(~usual if missing is None else ~usual | missing)
 
-    def histogram(self, finite: Floats) -> Ints:
-        """int64[size]: how many finite values have each slot; the histogram of `slots`, without placing every value
-        where edges are too close for the grid."""
-        grid = self._grid if len(finite) > _FEW else None
+    def histogram(self, within: Floats) -> Ints:
+        """int64[size]: how many values have each slot, all of them in the reference's range; without placing every
+        value where edges are too close for the grid."""
+        grid = self._grid if len(within) > _FEW else None
         if grid is not None and not grid.sorts:
-            return np.bincount(grid.locate(finite), minlength=self.size)
+            return np.bincount(grid.locate(within, within=True), minlength=self.size)
         counted = np.zeros(self.size, dtype=np.int64)
-        counted[: self.missing] = count_sorted(self.edges, finite)
+        counted[: self.missing] = count_sorted(self.edges, within)
         return counted
 
     @cached_property

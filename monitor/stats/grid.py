@@ -63,9 +63,9 @@ class Grid:
         slots = np.searchsorted(cells, np.arange(CELLS + 2), side="left").astype(np.int64)
         return cls(edges, first, scale, slots, bounds, crowded if crowded.any() else None, share)
 
-    def locate(self, finite: Floats) -> Ints:
-        """int64[n]: the number of edges at or below each value."""
-        cells = _cells(finite, self.first, self.scale)
+    def locate(self, finite: Floats, *, within: bool = False) -> Ints:
+        """int64[n]: the number of edges at or below each value; `within`: none is below the first or at the last."""
+        cells = _cells(finite, self.first, self.scale, clip=not within or self.first != self.edges[0])
         slots = self.slots.take(cells)
         slots += finite >= self.bounds.take(cells)
         if self.crowded is not None:
@@ -87,10 +87,11 @@ def count_sorted(edges: Floats, finite: Floats) -> Ints:
     return reached[1:] - reached[:-1]
 
 
-def _cells(values: Floats, first: float, scale: float) -> Ints:
+def _cells(values: Floats, first: float, scale: float, *, clip: bool = True) -> Ints:
     with np.errstate(over="ignore"):
         cells = values - first
         cells *= scale
     cells += 1.0
-    np.clip(cells, 0.0, CELLS + 1.0, out=cells)
+    if clip:
+        np.clip(cells, 0.0, CELLS + 1.0, out=cells)
     return cells.astype(np.int64)  # truncation is floor here

@@ -29,18 +29,19 @@ def profile_inputs(binning: Binning, rows: Rows) -> Profile:
     tally = Tally(binning, rows)
     for run in runs(rows.n):
         tally.add("rows", np.zeros(run.stop - run.start, dtype=np.int64), run)
+    normals = _Normals(binning, rows.n)
     numeric: list[tuple[NumericBins, Numbers]] = []
     for bins in binning.features:
         column = rows.features.get(bins.name)
         if column is None:
             tally.add_all(("feature", bins.name), bins.missing)
+            normals.skip(bins.name)
         elif isinstance(bins, CategoricalBins):
             slots = bins.slots(_codes(column))
             for run in runs(rows.n):
                 tally.add(("feature", bins.name), slots[run], run)
         else:
             numeric.append((bins, _numbers(column)))
-    normals = _Normals(binning, rows.n)
     for run in runs(rows.n):
         for bins, values in numeric:
             _count_numeric(tally, bins, values, run, normals)
@@ -109,7 +110,12 @@ class _Normals:
 
     def __init__(self, binning: Binning, n: int) -> None:
         self.place = {name: (at, np.asarray(of) / SCALE) for at, (name, of) in enumerate(binning.normals)}
-        self.scores: Floats = np.zeros((len(self.place), min(n, RUN)))
+        self.scores: Floats = np.empty((len(self.place), min(n, RUN)))
+
+    def skip(self, name: str) -> None:
+        """A feature that no row has: its scores are 0."""
+        if name in self.place:
+            self.scores[self.place[name][0]] = 0.0
 
     def take(self, name: str, slots: Ints) -> None:
         at, of = self.place[name]
@@ -127,7 +133,7 @@ def _count_numeric(tally: Tally, bins: NumericBins, column: Numbers, run: slice,
         usual = values.copy()
         usual[odd] = bins.mean
     if tally.groups or bins.name in normals.place:
-        slots = bins.locate(usual)
+        slots = bins.locate(usual, within=True)
         if len(odd):
             slots[odd] = bins.slots(values[odd], None if missing is None else missing[odd])
         if bins.name in normals.place:
@@ -136,7 +142,7 @@ def _count_numeric(tally: Tally, bins: NumericBins, column: Numbers, run: slice,
     else:
         counted = bins.histogram(usual)
         if len(odd):
-            counted -= np.bincount(bins.locate(usual[odd]), minlength=bins.size)
+            counted -= np.bincount(bins.locate(usual[odd], within=True), minlength=bins.size)
             counted += np.bincount(
                 bins.slots(values[odd], None if missing is None else missing[odd]), minlength=bins.size
             )

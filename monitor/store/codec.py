@@ -1,7 +1,8 @@
 """The payload of a block: a batch in as few bytes as quick reading allows.
 
-A payload is a head, plain numbers, and one zstd frame. The frame holds an Arrow IPC stream of every column that is not
-plain, texts that repeat as codes. Two things are known of the float columns of real logs, and both are made use of:
+A payload is a head, plain numbers, and two zstd frames. A frame holds an Arrow IPC stream: the one of ids and other
+texts that counting rows does not need, the other of every other column that is not plain, with texts that repeat as
+codes. Two things are known of the float columns of real logs, and both are made use of:
 
 - Most are decimals: 41.35 is stored as the integer 4135, in the smallest width that holds the column, and read back as
   4135 / 100, which is the same float to the bit (Afroozeh, Kuffo and Boncz, "ALP: Adaptive lossless floating-point
@@ -27,11 +28,12 @@ from monitor.columns import concatenate, pack, unpack
 Floats = NDArray[np.float64]
 
 _ZSTD = pa.Codec("zstd", compression_level=1)
-_HEAD = struct.Struct("<QQ")  # bytes of the stream and of the frame
+_HEAD = struct.Struct("<QIIII")  # rows; bytes of the stream and its frame, of the stream of texts aside and its frame
 _POWERS = 10.0 ** np.arange(10)  # digits behind the point
 _LARGEST = float(2**31 - 1)
 _SAMPLE = 64  # rows that are asked first; fewer rows are not worth the question
 _DISTINCT = 0.75  # of them: below, a compressor finds what repeats
+_ASIDE = ("id", "extra")
 _LAYOUT = b"layout"  # in the metadata of the stream's schema
 
 
@@ -54,16 +56,20 @@ def encode(batch: pa.RecordBatch) -> bytes:
                     layout.minus_zero.append(name)
             elif not array.null_count and len(np.unique(sample)) > _DISTINCT * len(sample):
                 plain[name] = values
-    if plain:
+    aside = [name for name in order if name in _ASIDE] if len(batch) >= _SAMPLE else []
+    if plain or aside:
         layout.order, layout.plain = order, list(plain)
-    stream = _stream({name: arrays[name] for name in order if name not in plain}, layout)
-    frame = _ZSTD.compress(stream, asbytes=True)
-    return b"".join([_HEAD.pack(len(stream), len(frame)), *(values.tobytes() for values in plain.values()), frame])
+    kept = [name for name in order if name not in plain and name not in aside]
+    stream = _stream({name: arrays[name] for name in kept}, layout)
+    texts = _stream({name: arrays[name] for name in aside}) if aside else b""
+    frames = [bytes(_ZSTD.compress(one, asbytes=True)) if one else b"" for one in (stream, texts)]
+    head = _HEAD.pack(len(batch), len(stream), len(frames[0]), len(texts), len(frames[1]))
+    return b"".join([head, *(values.tobytes() for values in plain.values()), *frames])
 
 
 def decode(payload: bytes, columns: Sequence[str] | None = None) -> pa.RecordBatch:
     """The batch of a block; with `columns`, only those of them that it has."""
-    return unpack(_assembled([_Opened.of(payload)], columns))
+    return unpack(_assembled([_Opened.of(payload, columns)], columns))
 
 
 def decode_runs(payloads: Iterable[bytes], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -71,46 +77,58 @@ def decode_runs(payloads: Iterable[bytes], columns: Sequence[str] | None = None)
 
     Much quicker than block by block: what Arrow and Python do once for every column is done once for a run of blocks.
     """
-    for _, run in groupby(map(_Opened.of, payloads), key=lambda opened: opened.schema):
+    opened = (_Opened.of(payload, columns) for payload in payloads)
+    for _, run in groupby(opened, key=lambda one: one.schema):
         yield _assembled(list(run), columns)
 
 
 class _Opened(NamedTuple):
-    """A block's parts: its stream, the bytes that say what is in it, and its plain numbers, float64[columns, rows]."""
+    """A block's parts: its stream, the bytes that say what is in it, its plain numbers, float64[columns, rows], and
+    the texts that lie aside, None where nobody asked for them."""
 
     stream: pa.RecordBatch
     schema: bytes
     numbers: Floats
+    aside: pa.RecordBatch | None
 
     @classmethod
-    def of(cls, payload: bytes) -> "_Opened":
-        size, framed = _HEAD.unpack_from(payload)
-        first = len(payload) - framed
-        raw = _ZSTD.decompress(memoryview(payload)[first:], decompressed_size=size)
+    def of(cls, payload: bytes, columns: Sequence[str] | None) -> "_Opened":
+        rows, size, framed, more, texts = _HEAD.unpack_from(payload)
+        last = len(payload) - texts
+        first = last - framed
+        view = memoryview(payload)
+        raw = _ZSTD.decompress(view[first:last], decompressed_size=size)
         stream = pa.ipc.open_stream(raw).read_next_batch()
-        rows = max(stream.num_rows, 1)
+        aside = None
+        if more and (columns is None or any(name in columns for name in _ASIDE)):
+            aside = pa.ipc.open_stream(_ZSTD.decompress(view[last:], decompressed_size=more)).read_next_batch()
         numbers = np.frombuffer(payload, np.float64, (first - _HEAD.size) // 8, _HEAD.size)
         # A stream begins with its schema: a mark and the length, four bytes each, then so many bytes.
-        return cls(stream, bytes(raw[: 8 + int.from_bytes(raw[4:8], "little")]), numbers.reshape(-1, rows))
+        schema = bytes(raw[: 8 + int.from_bytes(raw[4:8], "little")])
+        return cls(stream, schema, numbers.reshape(-1, max(rows, 1)), aside)
 
 
 def _assembled(blocks: list[_Opened], columns: Sequence[str] | None) -> pa.RecordBatch:
     """The rows of blocks of one layout."""
     layout = msgspec.json.decode(blocks[0].stream.schema.metadata[_LAYOUT], type=_Layout)
     stream = concatenate([one.stream for one in blocks])
-    numbers = blocks[0].numbers if len(blocks) == 1 else np.concatenate([one.numbers for one in blocks], axis=1)
     arrays = dict(zip(stream.schema.names, stream.columns, strict=True))
+    texts = [one.aside for one in blocks if one.aside is not None]
+    if texts:
+        aside = concatenate(texts)
+        arrays |= zip(aside.schema.names, aside.columns, strict=True)
+    numbers = blocks[0].numbers if len(blocks) == 1 else np.concatenate([one.numbers for one in blocks], axis=1)
     arrays |= {name: pa.array(row) for name, row in zip(layout.plain, numbers, strict=True)}
-    wanted = None if columns is None else set(columns)
-    names = [name for name in layout.order or stream.schema.names if wanted is None or name in wanted]
+    order = layout.order or stream.schema.names
+    names = [name for name in order if name in arrays] if columns is None else [n for n in order if n in set(columns)]
     for name in layout.decimal.keys() & names:
         arrays[name] = _from_decimal(arrays[name], layout.decimal[name], name in layout.minus_zero)
     return pa.RecordBatch.from_arrays([arrays[name] for name in names], names=names)
 
 
 class _Layout(msgspec.Struct, omit_defaults=True):
-    """Which columns are plain, and with those the order of all; the digits behind the point of those that are stored
-    as integers, and which of these have a minus zero, stored as the smallest integer."""
+    """Which columns are plain; the order of all, where some are not in the stream; the digits behind the point of those
+    that are stored as integers, and which of these have a minus zero, stored as the smallest integer."""
 
     order: list[str] = []
     plain: list[str] = []
@@ -118,12 +136,13 @@ class _Layout(msgspec.Struct, omit_defaults=True):
     minus_zero: list[str] = []
 
 
-def _stream(arrays: dict[str, pa.Array], layout: _Layout) -> pa.Buffer:
+def _stream(arrays: dict[str, pa.Array], layout: _Layout | None = None) -> pa.Buffer:
     batch = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
-    schema = batch.schema.with_metadata({_LAYOUT: msgspec.json.encode(layout)})
+    if layout is not None:
+        batch = batch.replace_schema_metadata({_LAYOUT: msgspec.json.encode(layout)})
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_batch(batch.replace_schema_metadata(schema.metadata))
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
     return sink.getvalue()
 
 
