@@ -85,6 +85,7 @@ FAMILIES = {
     "volume": "Traffic changed",
     "latency": "Latency rose",
     "quality": "Data quality fell",
+    "multivariate": "Inputs go together otherwise",
 }
 
 ADVICE = {
@@ -109,6 +110,10 @@ ADVICE = {
     "quality": (
         "Open the strongest cause: its page shows since when values are missing or never seen.",
         "Find the producer of that feature; rows keep arriving, so nothing is lost meanwhile.",
+    ),
+    "multivariate": (
+        "No single feature need have moved: look at those that the cause names together, for instance in a report.",
+        "If the world changed and the model still does well, make a recent stretch the new reference.",
     ),
 }
 
@@ -140,6 +145,7 @@ CAUSES = {
     "prediction_drift": CauseWords("Distribution of predictions", "PSI", "psi"),
     "score_drift": CauseWords("Distribution of scores", "PSI", "psi"),
     "correlation": CauseWords("Correlation", "", "psi"),
+    "classifier_auc": CauseWords("Features together", "AUC", "psi"),
     "latency": CauseWords("Latency", "PSI", "latency_p50"),
     "volume": CauseWords("Traffic", "ratio", "volume"),
     "error_rate": CauseWords("Errors", "share", "error_rate"),

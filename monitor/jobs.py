@@ -18,7 +18,7 @@ from monitor.archive.late import archive_and_expire_outcomes
 from monitor.archive.places import Place, place_of
 from monitor.curves import curves
 from monitor.errors import NotFound, SetupError
-from monitor.evaluate import due, run
+from monitor.evaluate import due, nightly, run
 from monitor.ingest import pairs
 from monitor.ingest.validate import Times
 from monitor.leadership import Leadership
@@ -87,6 +87,24 @@ def evaluate_fully(
         idle = 0 if step.rows or step.outcomes or step.measured or step.evaluated else idle + 1
         if step.complete or idle >= MOST_IDLE or enough():
             return total
+
+
+def judge_days(
+    engine: Engine,
+    settings: Settings,
+    model_id: int,
+    wall: int,
+    enough: Callable[[], bool] = lambda: False,
+    until: int | None = None,
+) -> int:
+    """Judge the days of a model that are over on their raw rows; returns how many."""
+
+    def on_verdicts(connection: Connection, model: Model, verdicts: Sequence[Verdict], now: int) -> None:
+        transition.apply(
+            connection, model.project_id, model.id, model.name, verdicts, now, settings.public_url, wall=clock.now()
+        )
+
+    return nightly.judge_days(engine, model_id, wall, on_verdicts, enough, until)
 
 
 class Jobs:
@@ -173,6 +191,26 @@ class Jobs:
     def work(self, kind: str) -> None:
         """Do the tasks of a kind that were asked for."""
         self._alone(kind, lambda: tasks.run_pending(self._engine, kind, lambda: self.stopping), shared=True)
+
+    def nightly(self) -> None:
+        """Judge the days that are over, of every model that no other worker is at."""
+        for model_id, project_id in self._models():
+            with self._leadership.holding("nightly", str(model_id), project_id) as ours:
+                if ours and not self.stopping:
+                    self._alone_with(model_id)
+
+    def _alone_with(self, model_id: int) -> None:
+        until = clock.monotonic() + TURN
+
+        def enough() -> bool:
+            return self.stopping or clock.monotonic() > until
+
+        try:
+            _timed("nightly", lambda: judge_days(self._engine, self._settings, model_id, clock.now(), enough))
+        except NotFound:
+            pass  # deleted meanwhile
+        except Exception as error:  # one model's failure is its own; the next tick tries again
+            _log.error("nightly_failed", model_id=model_id, exc_info=error)
 
     def sweep(self) -> None:
         """Remove what is older than the retention."""

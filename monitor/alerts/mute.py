@@ -15,7 +15,7 @@ from monitor.store.routing import Policy, Route
 from monitor.store.silences import Silence
 
 NO_DATA = -0.8  # traffic that fell by this share or more: what is left says little about the inputs
-DRIFT = ("features", "quality", "latency")  # what an outage holds back; a loss of performance is none of them
+DRIFT = ("features", "multivariate", "quality", "latency")  # what an outage holds back; performance is none of it
 
 
 class Why(StrEnum):

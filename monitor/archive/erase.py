@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from monitor.archive import frames
 from monitor.archive.places import Place
-from monitor.store import blocks, catalog, erased, id_erase, id_index, profiles
+from monitor.store import blocks, catalog, erased, id_erase, id_index, profiles, two_sample
 from monitor.store import tables as t
 from monitor.store.catalog import Model
 from monitor.store.codec import decode, encode
@@ -81,6 +81,7 @@ def _erase_stored(engine: Engine, model: Model, ids: list[str], now: int) -> tup
         quarantined = erased.erase_quarantined(connection, model.id, set(ids))
         reports = erased.erase_reports(connection, model.id, stamps)
         references = _erase_references(connection, model, ids)
+        two_sample.forget_rows(connection, model.id)
     return new, len(gone), outcomes, quarantined, reports, references
 
 
@@ -135,6 +136,6 @@ def _sweep_traces(engine: Engine) -> bool:
             # The log of writes holds pages as they were; it is emptied unless somebody reads from it.
             busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
             return not busy
-        names = "block, id_segment, id_page, outcome, quarantine, task, reference_rows"
+        names = "block, id_segment, id_page, outcome, quarantine, task, two_sample, reference_rows"
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(f"VACUUM {names}")
         return True

@@ -46,9 +46,9 @@ def evaluate(
         with progress("evaluating", quiet=as_json) as advance:
             for done, (model_id, name) in enumerate(chosen):
                 advance(done, len(chosen))
-                results.append(
-                    {"model": name, **asdict(jobs.evaluate_fully(engine, found, model_id, now, until=given))}
-                )
+                made = asdict(jobs.evaluate_fully(engine, found, model_id, now, until=given))
+                days = jobs.judge_days(engine, found, model_id, now, until=given)
+                results.append({"model": name, **made, "days": days})
             advance(len(chosen), len(chosen))
         sent = deliver_due(engine, found, clock.now(), patience=LONGEST_ATTEMPT, curve=curves(engine))
     if as_json:

@@ -28,7 +28,7 @@ def pairs(binning: Binning, cut: Cut) -> tuple[Ints, ScalarModel, Floats]:
         return np.zeros(0, np.int64), scalar_model([], [], []), np.zeros(0)
     rows = np.array([profile.rows for profile in cut.windows])
     kept = [profile for profile in cut.windows if profile.rows >= PAIR_ROWS]
-    values = np.array([correlations_of(profile) for profile in kept]).reshape(len(kept), -1)
+    values = np.array([correlations_of(profile) for profile in kept]).reshape(len(kept), len(binning.pairs))
     places = np.flatnonzero(np.isfinite(values).sum(axis=0) >= PAIR_WINDOWS)
     if not places.size:
         return np.zeros(0, np.int64), scalar_model([], [], []), np.zeros(0)

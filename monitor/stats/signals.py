@@ -21,7 +21,14 @@ from monitor.stats.scalars import LOSS, loss, pairs, volume
 from monitor.stats.verdict import Family
 from monitor.stats.wide import size, wide
 
-WEIGHTS: dict[Family, float] = {"features": 0.35, "performance": 0.35, "volume": 0.1, "latency": 0.1, "quality": 0.1}
+WEIGHTS: dict[Family, float] = {
+    "features": 0.3,
+    "multivariate": 0.05,  # judged by nights, from rows (monitor/evaluate/nightly.py)
+    "performance": 0.35,
+    "volume": 0.1,
+    "latency": 0.1,
+    "quality": 0.1,
+}
 LEAST_WINDOWS = 3  # reference windows that a scalar needs
 SEGMENTS = 0.3  # weight of all segments' signals, against 1 for those of the whole model
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Family = Literal["features", "performance", "volume", "latency", "quality"]
-FAMILIES: tuple[Family, ...] = ("features", "performance", "volume", "latency", "quality")
+Family = Literal["features", "performance", "volume", "latency", "quality", "multivariate"]
+FAMILIES: tuple[Family, ...] = ("features", "performance", "volume", "latency", "quality", "multivariate")
 
 
 @dataclass(frozen=True)

@@ -378,6 +378,17 @@ detector = _table(
     sa.Column("state", Blob, nullable=False),
 )
 
+# What the nightly two-sample test on rows remembers of a model (monitor/evaluate/nightly.py).
+two_sample = _table(
+    "two_sample",
+    _model(primary_key=True),
+    _project(),
+    sa.Column("reference_id", Int, nullable=False),
+    sa.Column("judged_to", Int, nullable=False),  # the end of the last day that was judged or passed over
+    sa.Column("state", Blob, nullable=False),
+    sa.Column("rows", Blob),  # encoded rows, without ids; null: erased, they are sampled again
+)
+
 # ---------------------------------------------------------------- alerts and their delivery
 
 # Monitors by hand, with what they remember from one window to the next.

@@ -56,7 +56,8 @@ def test_all_detectors_together_have_the_budget_of_one():
         UNIT / LONGER[name] / plan.watch.threshold for name, of in base.longer.items() for plan in of.values()
     )
     assert alarms == pytest.approx(sum(WEIGHTS[family] for family in base.plans) / BUDGET)
-    assert base.longer["day"]["features"].watch.threshold == pytest.approx(BUDGET / 4 / 0.35 / LONGER_SHARE)
+    share = WEIGHTS["features"] * LONGER_SHARE
+    assert base.longer["day"]["features"].watch.threshold == pytest.approx(BUDGET / 4 / share)
 
 
 def test_a_change_that_only_days_show_opens_the_familys_one_alert_and_ends_it():
