@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from monitor.evaluate import faults
-from monitor.evaluate.wording import percent
+from monitor.evaluate.wording import number, percent
 from monitor.stats.bins import CategoricalBins, NumericBins
 from monitor.stats.detector import Named
 from monitor.stats.evidence import Floats
@@ -71,12 +71,14 @@ def _since(plan: Plan, begin: int) -> str:
 
 
 def _harm(signal: Signal, reference: Profile, window: Profile) -> str:
-    """What became of the model's errors in the same rows, where their outcomes are known and it shows."""
-    if min(reference.labelled, window.labelled) < HARM_ROWS or signal.metric == "accuracy":
+    """How much worse the model is in the same rows, where their outcomes are known and it shows."""
+    if min(reference.labelled, window.labelled) < HARM_ROWS or signal.metric in ("accuracy", "volume"):
         return ""
     metric = "mae" if window.layout.task == "regression" else "accuracy"
     before, now = (measure_one(profile, None, metric).value for profile in (reference, window))
-    if before is None or now is None or abs(now - before) < HARM * (before if metric == "mae" else 1.0):
+    if before is None or now is None:
+        return ""
+    if (now - before < HARM * before) if metric == "mae" else (before - now < HARM):
         return ""
     there = " there" if signal.segment else ""
     if metric == "mae":
@@ -214,8 +216,9 @@ def _numeric_text(name: str, key: str, bins: NumericBins, before: Floats, now: F
         place = ("below the lowest", "above the highest")[side]
         return f"{name}: {percent(outside[side])} of rows {place} value of the reference (PSI {psi:.2g})"
     if abs(shift) >= SMALL_SHIFT:
-        ends = f"from {mean_before:,.3g} to {mean:,.3g}"
-        if bins.low >= 0 and mean_before > 0:  # an amount: a part of it says more than standard deviations
+        ends = f"from {number(mean_before)} to {number(mean)}"
+        # Of an amount a part says more than standard deviations; of a year or a pressure it does not.
+        if bins.low >= 0 and mean_before > 0 and abs(mean / mean_before - 1) >= 0.05:
             part = percent(abs(mean / mean_before - 1))
             return f"{name} {'rose' if shift > 0 else 'fell'} by {part}, {ends} (PSI {psi:.2g})"
         return f"{name} moved {'up' if shift > 0 else 'down'} by {abs(shift):.2g} sd, {ends} (PSI {psi:.2g})"

@@ -11,7 +11,8 @@ from monitor.stats.intervals import wilson
 from monitor.stats.profile import Profile
 from monitor.stats.quality import feature_moments
 
-FACTORS = (1000.0, 1e6, 100.0, 60.0, 3600.0, 10.0, 24.0, 2.54, 1.609, 2.2046)
+FACTORS = (10.0, 24.0, 60.0, 100.0, 1000.0, 3600.0, 1e6)
+STUCK = 0.1  # of the rows: a value with fewer is only more common
 CLOSE = 0.2  # how far a ratio of means may lie from a factor, as a part of it
 
 
@@ -36,15 +37,15 @@ def cause(signal: Signal, reference: Profile, window: Profile) -> Said:
 
 def _stuck(name: str, bins: NumericBins, reference: Profile, window: Profile) -> Said:
     """The value that has most rows more than in the reference."""
-    now, before = (profile.of(("feature", name))[1 : bins.k + 1].astype(float) for profile in (window, reference))
-    rows = max(now.sum(), 1.0)
-    shares = before / max(before.sum(), 1.0)
+    now, before = (profile.of(("feature", name))[: bins.missing].astype(float) for profile in (window, reference))
+    rows, now = max(now.sum(), 1.0), now[1 : bins.k + 1]
+    shares = before[1 : bins.k + 1] / max(before.sum(), 1.0)
     at = int((now / rows - shares).argmax())
     low, high = wilson(now[at], rows)
     value = bins.edges[at] if bins.discrete else (bins.edges[at] + bins.edges[at + 1]) / 2
     about = "" if bins.discrete else "about "
-    text = f"`{name}` is stuck: {percent(now[at] / rows)} of rows have the value {about}{value:.4g}"
-    text += f", {percent(shares[at])} before"
+    said = f"`{name}` is stuck" if now[at] >= STUCK * rows else f"`{name}` has one value more often than its neighbours"
+    text = f"{said}: {percent(now[at] / rows)} of rows have the value {about}{value:.4g}, {percent(shares[at])} before"
     return Said(float(now[at] / rows - shares[at]), float(low) - shares[at], float(high) - shares[at], text)
 
 

@@ -19,7 +19,8 @@ from monitor.stats.families import Gather, Signal, span, two
 from monitor.stats.layout import Key
 from monitor.stats.profile import Profile
 
-FAULT_TOLERANCE = 0.02  # PSI: about 1 % of rows; a feature that moves takes some of them beyond its usual range
+# PSI: some 2 % and 4 % of rows. A feature that moves takes some beyond its usual range, a new product is a new value.
+RANGE_TOLERANCE, STUCK_TOLERANCE = 0.05, 0.15
 EXTREME, EXTREME_ROWS = 0.001, 8  # of the reference on either side: no more than the larger
 STUCK_BINS = 8  # fewer values are a mix, not a scale
 CHANCE = 4.0  # standard deviations, and rows, that are chance
@@ -40,7 +41,7 @@ def quality(binning: Binning, reference: Profile) -> list[Gather]:
         extreme = extremes(bins, counts)
         if extreme:
             signal = Signal("out_of_range_share", "extreme", bins.name)
-            found.append(two(binning, key, extreme, signal, 1, FAULT_TOLERANCE))
+            found.append(two(binning, key, extreme, signal, 1, RANGE_TOLERANCE))
         if bins.k >= STUCK_BINS and counts[1 : bins.k + 1].sum() > 0:
             found.append(_stuck(binning, bins, counts))
     return found
@@ -58,19 +59,20 @@ def extremes(bins: NumericBins, counts: Ints) -> list[int]:
 
 
 def _stuck(binning: Binning, bins: NumericBins, counts: Ints) -> Gather:
-    inside = counts[1 : bins.k + 1].astype(float)
-    shares = (inside + 0.5) / (inside.sum() + 0.5 * inside.size)
-    source = span(binning, ("feature", bins.name))[1 : bins.k + 1]
+    present = counts[: bins.k + 2].astype(float)
+    shares = (present + 0.5) / (present.sum() + 0.5 * present.size)
+    shares[[0, -1]] = 1.0  # beyond the range there are many values: they count as rows, never as one value
+    source = span(binning, ("feature", bins.name))[: bins.k + 2]
     return Gather(
         Signal("stuck_share", "stuck", bins.name), source, np.zeros(source.size, np.int64), 2, direction=1,
-        tolerance=FAULT_TOLERANCE, shares=shares,
+        tolerance=STUCK_TOLERANCE, shares=shares,
     )  # fmt: skip
 
 
 def excess(counts: Floats, shares: Floats, firsts: Ints) -> Floats:
     """Rows that one bin has beyond what is expected, the largest by feature: counts [..., bins] -> [..., features].
 
-    Features lie side by side: shares are the reference's, [bins], and sum to 1 in each; firsts are the first bins.
+    Features lie side by side: shares are the reference's, [bins] (1: a bin that has no excess); firsts the first bins.
     """
     sizes = np.diff(np.append(firsts, shares.size))
     rows = np.repeat(np.add.reduceat(counts, firsts, axis=-1), sizes, axis=-1)
