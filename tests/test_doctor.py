@@ -192,13 +192,51 @@ def test_monitors_by_hand_are_told_to_be_noisy_deaf_and_starved(sqlite_engine: E
     found = of_model(log)
     (noisy,) = about(found, "noisy")
     assert "paged 6 times" in noisy.text and "3 windows in a row" in noisy.change and "ms" in noisy.change
-    (deaf,) = about(found, "deaf")
+    (deaf,) = [one for one in about(found, "deaf") if one.level == "warning"]
     assert "Monitor deaf" in deaf.text and "Move its bound near" in deaf.change
     assert ["Monitor starved" in one.text for one in about(found, "starved")] == [True]
     assert not any("Monitor fine" in one.text for one in found)
 
 
 # ---------------------------------------------------------------- where it is told
+
+
+def test_conditions_that_are_joined_and_those_of_segments_are_looked_at_one_by_one(sqlite_engine: Engine) -> None:
+    log = filled(sqlite_engine, segments=["carrier"])
+    far = {"metric": "latency_p95", "op": ">", "value": 90000}
+    near = {"metric": "volume", "op": ">", "value": 10}
+    segment = {"metric": "volume", "op": ">", "value": 90000, "segment": "carrier:AA"}
+    for name, match, conditions in (
+        ("all-far", "all", [near, far]),
+        ("any-far", "any", [near, far]),
+        ("both-far", "any", [segment, far]),
+        ("inner", "all", [segment]),
+    ):
+        with writing(sqlite_engine) as connection:
+            rule = read_rule(connection, log.model, {"match": match, "conditions": conditions})
+            watched.put_monitor(connection, 1, log.model_id, name, rule, START, "test")
+    deaf = [one for one in about(of_model(log), "deaf") if "Monitor" in one.text]
+    assert sorted(one.text.split()[2] for one in deaf) == ["all-far", "both-far", "both-far", "inner"]
+    assert any("where carrier is AA" in one.text or "carrier:AA" in one.text or "'AA'" in one.text for one in deaf)
+
+
+def test_a_segment_that_is_counted_no_more_makes_its_monitor_deaf(sqlite_engine: Engine) -> None:
+    log = filled(sqlite_engine, segments=["carrier"])
+    with writing(sqlite_engine) as connection:
+        condition = {"metric": "volume", "op": ">", "value": 10, "segment": "carrier:AA"}
+        rule = read_rule(connection, log.model, {"conditions": [condition]})
+        watched.put_monitor(connection, 1, log.model_id, "gone", rule, START, "test")
+        body = {"task": "binary", "clock": "events", "label_delay": "2h", "segments": []}
+        catalog.put_model(connection, 1, log.model.name, body, START, "test")
+    log.build()
+    (deaf,) = [one for one in about(of_model(log), "deaf") if "Monitor" in one.text]
+    assert "is not counted any more" in deaf.text
+
+
+def test_a_reference_of_few_days_is_deaf_to_features_that_go_together(sqlite_engine: Engine) -> None:
+    log = Log.make(sqlite_engine, features=FEATURES)
+    log.reference(binary_rows(400, seed=9, start=START - 10 * DAY), ["0", "1"] * 200)
+    assert [one.level for one in about(of_model(log), "deaf") if "the nightly test needs 14" in one.text] == ["note"]
 
 
 def test_the_command_says_so_and_its_exit_code_too(

@@ -12,14 +12,9 @@ from sqlalchemy.engine import Connection
 
 from monitor import clock
 from monitor.clock import DAY
-from monitor.doctor import Finding
-from monitor.evaluate import series as data
+from monitor.doctor import Finding, by_hand
 from monitor.evaluate import watched
 from monitor.evaluate.loaded import Reference, reference_for
-from monitor.evaluate.monitors import is_plain
-from monitor.evaluate.rules import amount, rule_told, subject
-from monitor.evaluate.watched import Monitor
-from monitor.stats.rule import Condition
 from monitor.stats.serial import dependent
 from monitor.store import events, overview, profiles, references
 from monitor.store.catalog import Model
@@ -29,10 +24,10 @@ RECENT = 200  # windows that are looked at
 LEAST = 20  # windows from which a share means something
 FEW_ROWS = 20  # a window of fewer joins the next one
 ENOUGH_ROWS = 50
-OFTEN = 5  # pages of a monitor in 30 days
 NOISY = 3  # times the budget
 OLD_REFERENCE = 365 * DAY
 YOUNG = 7 * DAY
+LEAST_DAYS = 14  # as monitor/stats/two_sample.py has it, without loading it
 _LENGTHS = ("1h", "2h", "3h", "4h", "6h", "8h", "12h", "1d", "7d")
 
 
@@ -49,7 +44,7 @@ def examine(connection: Connection, model: Model, now: int) -> list[Finding]:
         *_stale(connection, model, states, now),
     ]
     for one in watched.list_monitors(connection, model.id):
-        found += _by_hand(connection, model, one, now)
+        found += by_hand.examine(connection, model, one, now)
     if not found:
         found = [Finding("monitors", "ok", "Nothing about its monitoring asks for a change")]
     return [Finding(one.area, one.level, one.text, one.change, model.name) for one in found]
@@ -97,6 +92,10 @@ def _deaf(connection: Connection, model: Model, reference: Reference | None, now
     if reference is not None and not reference.windows:
         text = "Deaf to traffic, daily and weekly rhythm: the reference has no windows"
         found.append(Finding("deaf", "note", text, "PUT a reference with timestamps that spans some weeks"))
+    days = 0 if reference is None else len({start // DAY for start, _, _ in reference.windows})
+    if 0 < days < LEAST_DAYS:
+        text = f"Deaf to features that go together otherwise: the reference has {days} days, and the nightly test needs"
+        found.append(Finding("deaf", "note", f"{text} {LEAST_DAYS}", "PUT a reference that spans some weeks"))
     if events.touches(events.known_bad(connection, model.id), now - model.config.window_us, now):
         text = "Deaf at present: this stretch is marked as known to be bad"
         found.append(Finding("deaf", "note", text, "DELETE the event when it is over"))
@@ -141,62 +140,6 @@ def _stale(connection: Connection, model: Model, states: Sequence[WindowState], 
         text = f"Stale: the reference ended {(now - until) // DAY} days ago"
         found.append(Finding("stale", "note", text, "PUT a newer stretch as the reference, if it was well"))
     return found
-
-
-# ---------------------------------------------------------------- monitors by hand
-
-
-def _by_hand(connection: Connection, model: Model, one: Monitor, now: int) -> list[Finding]:
-    opened = overview.alerts_opened(connection, model.id, now - 30 * DAY).get(one.family, 0)
-    alone = one.rule.conditions[0] if len(one.rule.conditions) == 1 else None
-    values = _values(connection, model, alone, now) if alone is not None and is_plain(alone) else None
-    name = f"Monitor {one.name} ({rule_told(one.rule)})"
-    if opened >= OFTEN:
-        text = f"Noisy: {name} paged {opened} times in 30 days"
-        change = f"Ask for {min(2 * one.rule.windows + 1, 48)} windows in a row"
-        if alone is not None and values is not None and len(values) >= LEAST:
-            change += f", or move its bound to {amount(alone.metric, _edge(alone, values))}"
-        return [Finding("noisy", "warning", text, change + "; back-test it first")]
-    if values is None or alone is None:
-        return []
-    present = values[np.isfinite(values)]
-    if len(values) >= LEAST and len(present) < 0.5 * len(values):
-        text = f"Starved: {name} had no value in {len(values) - len(present)} of the last {len(values)} windows"
-        change = "Lower min_rows, take longer windows, or say what missing means: `missing` alert"
-        return [Finding("starved", "warning", text, change)]
-    if len(present) >= LEAST and _out_of_reach(alone, present):
-        edge = float(present.max() if alone.op in (">", ">=") else present.min())
-        word = "highest" if alone.op in (">", ">=") else "lowest"
-        text = (
-            f"Deaf: {name}: the {word} {subject(alone)} of the last {len(present)} windows was "
-            f"{amount(alone.metric, edge)}"
-        )
-        return [Finding("deaf", "warning", text, f"Move its bound near {amount(alone.metric, _edge(alone, present))}")]
-    return []
-
-
-def _values(connection: Connection, model: Model, condition: Condition, now: int) -> np.ndarray:
-    """The metric of a condition in the last windows; NaN where there is none."""
-    from_us = now - RECENT * model.config.window_us
-    query = data.Query(metric=condition.metric, feature=condition.feature, from_us=from_us, to_us=now)
-    points = [one for one in data.series(connection, model, query, now) if one.end <= now]
-    first = next((place for place, one in enumerate(points) if one.state != "no_data"), len(points))
-    return np.array([np.nan if one.value is None else one.value for one in points[first:]])
-
-
-def _edge(condition: Condition, values: np.ndarray) -> float:
-    """A bound that one window in a hundred passes, to two digits and on the quiet side."""
-    present = values[np.isfinite(values)]
-    high = condition.op in (">", ">=")
-    edge = float(np.quantile(present, 0.99 if high else 0.01)) if len(present) else condition.value
-    return float(f"{edge:.2g}")
-
-
-def _out_of_reach(condition: Condition, values: np.ndarray) -> bool:
-    """Whether a bound lies three times the whole range of values away from them."""
-    low, high = float(values.min()), float(values.max())
-    distance = condition.value - high if condition.op in (">", ">=") else low - condition.value
-    return high > low and distance > 3 * (high - low)
 
 
 def _minute(at: int) -> str:

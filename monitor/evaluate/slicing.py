@@ -164,7 +164,7 @@ def _answer(
 def _sentence(loss: str, found: stats.Result) -> str:
     whole = found.whole
     rose = whole.p <= stats.ALPHA
-    overall = f"over all rows the {LOSSES[loss]} went from {whole.before:.4g} to {whole.after:.4g}"
+    overall = f"Over all rows the {LOSSES[loss]} went from {whole.before:.4g} to {whole.after:.4g}"
     overall += "" if rose else ", no more than by chance"
     if not found.found:
         said = "in no slice did it rise for sure"
