@@ -68,15 +68,23 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
 
-def imports(tree: ast.Module) -> Iterator[Import]:
+@cache
+def nodes_of(tree: ast.Module) -> list[ast.AST]:
+    return list(ast.walk(tree))
+
+
+@cache
+def imports(tree: ast.Module) -> list[Import]:
     """Everything that a module imports, `from package import module` as package.module; not under TYPE_CHECKING."""
     top = {id(node) for node in tree.body}
-    for node in ast.walk(tree):
+    found = []
+    for node in nodes_of(tree):
         if isinstance(node, ast.Import):
-            yield from (Import(alias.name, node.lineno, id(node) in top) for alias in node.names)
+            found += [Import(alias.name, node.lineno, id(node) in top) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
-            yield from (Import(f"{base}.{alias.name}", node.lineno, id(node) in top) for alias in node.names)
+            found += [Import(f"{base}.{alias.name}", node.lineno, id(node) in top) for alias in node.names]
+    return found
 
 
 def inside(name: str, room: str) -> bool:
@@ -191,7 +199,7 @@ def uses(names: set[str], allowed: set[str], trees: list[Path] = PRODUCT) -> lis
         tree = tree_of(path)
         hits += [
             where(path, node.lineno, dotted(node))
-            for node in ast.walk(tree)
+            for node in nodes_of(tree)
             if isinstance(node, ast.Attribute) and dotted(node) in names
         ]
         hits += [where(path, found.line, f"imports {found.name}") for found in imports(tree) if found.name in names]
@@ -235,7 +243,7 @@ def test_commits_happen_only_in_the_session():
             continue
         hits += [
             where(path, node.lineno, dotted(node.func))
-            for node in ast.walk(tree_of(path))
+            for node in nodes_of(tree_of(path))
             if isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
             and (node.func.attr == "commit" or (node.func.attr == "begin" and "engine" in dotted(node.func)))
@@ -248,7 +256,7 @@ def test_nothing_evaluates_text_as_code():
     hits = [
         where(path, node.lineno, dotted(node.func))
         for path in PRODUCT
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(tree_of(path))
         if isinstance(node, ast.Call) and dotted(node.func) in {"eval", "exec", "compile", "__import__"}
     ]
     hits += uses({"yaml.load", "yaml.unsafe_load", "yaml.full_load", "np.load", "numpy.load", "os.system"}, set())
@@ -259,7 +267,7 @@ def test_no_shell_stands_between_us_and_a_process():
     hits = [
         where(path, node.lineno, "shell=True")
         for path in PRODUCT
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(tree_of(path))
         if isinstance(node, ast.keyword) and node.arg == "shell" and getattr(node.value, "value", False)
     ]
     assert not hits, places(hits, "a shell would read names that users chose:")
