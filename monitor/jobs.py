@@ -44,6 +44,7 @@ _log = log.get(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds, after a model's evaluation failed
 TURN = 10.0  # seconds that a model with a backlog is worked at before the others have their turn
+ASK_SECONDS = 60.0  # between two looks at the database's clock
 NOTE_SECONDS = 15.0  # between two notes that this worker lives
 MOST_IDLE = 20  # steps without any progress: another evaluator is at the same model
 MESSAGES_KEPT = 90 * clock.DAY  # at least: a budget of the project looks back over what was told
@@ -116,6 +117,7 @@ class Jobs:
         self._leadership = leadership
         self._pauses: dict[int, tuple[float, float]] = {}  # model -> (seconds, until)
         self._noted_until = 0.0
+        self._asked, self._database_now = -ASK_SECONDS, 0  # of the monotonic clock, and what the database said then
         self._told: dict[telemetry.Sample, float] = {}
         self.stopping = False
 
@@ -176,9 +178,15 @@ class Jobs:
         deliver.deliver_due(self._engine, self._settings, self._shared_now(), curve=curves(self._engine))
 
     def _shared_now(self) -> int:
-        """The time that all workers see: one whose clock is ahead must not take what another is sending."""
-        with reading(self._engine) as connection:
-            return leases.database_now(connection)
+        """The time that all workers see: one whose clock is ahead must not take what another is sending.
+
+        The database is asked now and then; in between it is counted on from there.
+        """
+        if clock.monotonic() >= self._asked + ASK_SECONDS:
+            with reading(self._engine) as connection:
+                self._database_now = leases.database_now(connection)
+            self._asked = clock.monotonic()
+        return self._database_now + int((clock.monotonic() - self._asked) * clock.SECOND)
 
     def refresh(self) -> None:
         """Tell every Alertmanager again what is open: it forgets what nobody repeats."""
