@@ -148,6 +148,21 @@ class Links:
     def replay(self, channel: str, delivery: str) -> str:
         return f"{self.channels()}/{_name(channel)}/deliveries/{_name(delivery)}/replay"
 
+    def rows(self, model: str, **query: str | None) -> str:
+        return f"{self.model(model)}/rows" + _query(**query)
+
+    def settings(self) -> str:
+        return f"{self.root}/settings"
+
+    def keys(self) -> str:
+        return f"{self.settings()}/keys"
+
+    def key_revocation(self, key: str) -> str:
+        return f"{self.keys()}/{_name(key)}/revoke"
+
+    def audit(self, before: int | None = None) -> str:
+        return f"{self.root}/audit" + _query(before=None if before is None else str(before))
+
     def doctor(self) -> str:
         return f"{self.root}/doctor"
 

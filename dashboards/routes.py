@@ -9,13 +9,12 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query
 from starlette.responses import RedirectResponse, Response
 
-from dashboards import entry, monthly, sharing, slicing
+from dashboards import administration, closer, entry, monthly, sharing, slicing
 from dashboards.links import place, read_place
 from dashboards.pages import alert as alert_page
 from dashboards.pages import alerts, stretch
 from dashboards.pages import backtest as backtest_page
 from dashboards.pages import channels as channels_page
-from dashboards.pages import doctor as doctor_page
 from dashboards.pages import events as events_page
 from dashboards.pages import feature as feature_page
 from dashboards.pages import features as features_page
@@ -24,7 +23,6 @@ from dashboards.pages import models as models_page
 from dashboards.pages import monitors as monitors_page
 from dashboards.pages import report as report_page
 from dashboards.pages import silences as silences_page
-from dashboards.pages import versions as versions_page
 from dashboards.render import page
 from dashboards.visit import Form, Page, PageRoute, Visit
 from monitor import backtests, clock
@@ -43,6 +41,8 @@ __all__ = ["router"]
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 router.include_router(entry.router)
+router.include_router(administration.router)
+router.include_router(closer.router)
 router.include_router(sharing.router)
 router.include_router(slicing.router)
 router.include_router(monthly.router)
@@ -117,27 +117,6 @@ def _feature(visit: Visit, model: str, feature: str, from_: str | None, to: str 
         found = feature_page.load(connection, known, feature, now, shown)
         frame = visit.frame(connection, "models", REFRESH if shown.name else 0)
     return page("feature.html", frame, page=found)
-
-
-@router.get("/models/{model}/versions")
-def versions(
-    visit: Page,
-    model: str,
-    baseline: Short = None,
-    candidate: Short = None,
-    pairs: Short = None,
-    from_: From = None,
-    to: To = None,
-    range_: Range = None,
-) -> Response:
-    """Two versions; with `pairs`, rows are read and paired by id."""
-    with reading(visit.ctx.engine) as connection:
-        known = get_model(connection, visit.project_id, model)
-        now = model_now(connection, known, clock.now())
-        shown = stretch.choose(connection, known, now, range_ or versions_page.USUAL, from_, to)
-        found = versions_page.load(connection, known, shown, baseline, candidate, pairs == "yes")
-        frame = visit.frame(connection, "models")
-    return page("versions.html", frame, page=found)
 
 
 @router.get("/alerts")
@@ -328,12 +307,3 @@ def save_budget(visit: Page, model: str, fields: Form) -> Response:
         known = get_model(connection, visit.project_id, model)
         backtest_page.save_budget(connection, known, fields, clock.now(), visit.ctx.principal.name)
     return RedirectResponse(visit.links.model(model) + "#monitors", 303)
-
-
-@router.get("/doctor")
-def doctor(visit: Page) -> Response:
-    ctx = visit.ctx
-    found = doctor_page.load(ctx.engine, ctx.settings, visit.project_id, clock.now(), ctx.principal.may("admin"))
-    with reading(ctx.engine) as connection:
-        frame = visit.frame(connection, "doctor", REFRESH)
-    return page("doctor.html", frame, page=found)

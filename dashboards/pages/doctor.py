@@ -1,6 +1,6 @@
 """The dashboard's own health: what `keepwatch doctor` says, for the models of one project."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Engine
@@ -23,15 +23,14 @@ class Line:
 
 @dataclass(frozen=True)
 class DoctorPage:
-    """`settings` are shown to administrators alone; `left_out`: models beyond the first fifty."""
+    """`left_out`: models beyond the first fifty."""
 
     state: State
     lines: Sequence[Line]
-    settings: Mapping[str, str]
     left_out: int
 
 
-def load(engine: Engine, settings: Settings, project_id: int, wall: int, may_write: bool) -> DoctorPage:
+def load(engine: Engine, settings: Settings, project_id: int, wall: int) -> DoctorPage:
     """Everything the page shows; the worst first."""
     findings = service.examine(engine, settings, [project_id], wall)
     with reading(engine) as connection:
@@ -47,6 +46,5 @@ def load(engine: Engine, settings: Settings, project_id: int, wall: int, may_wri
     return DoctorPage(
         state=theme.FINDING["ok" if is_well(findings) else worst],
         lines=[Line(one, theme.FINDING[one.level]) for one in findings],
-        settings=service.shown_settings(settings) if may_write else {},
         left_out=max(0, len(numbers) - MOST_MODELS),
     )

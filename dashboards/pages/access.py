@@ -1,0 +1,71 @@
+"""Keys, settings and the audit log, for administrators."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from monitor.doctor import service
+from monitor.errors import Invalid, NotFound, SetupError
+from monitor.settings import Settings
+from monitor.store import audit, keys
+from monitor.store.audit import Deed
+from monitor.store.keys import Key
+
+DEEDS = 100  # a page
+
+
+@dataclass(frozen=True)
+class SettingsPage:
+    """`made` is a new key as it is shown once, "" else; `used`: keys that were not revoked come first."""
+
+    keys: Sequence[Key]
+    settings: Mapping[str, str]
+    made: str = ""
+
+
+@dataclass(frozen=True)
+class AuditPage:
+    """`following`: the time that the next page begins before."""
+
+    deeds: Sequence[Deed]
+    following: int | None
+    first: bool
+
+
+def load(connection: Connection, settings: Settings, project_id: int, made: str = "") -> SettingsPage:
+    """The keys of the project, living ones first and the newest of them on top; the settings, secrets hidden."""
+    known = keys.list_keys(connection, project_id)
+    known.sort(key=lambda key: (key.revoked_at is not None, -key.created_at))
+    return SettingsPage(known, service.shown_settings(settings), made)
+
+
+def make(connection: Connection, project_id: int, fields: Mapping[str, str], now: int) -> str:
+    """A new key of the project.
+
+    Raises:
+        Invalid: the name or the scope is wrong.
+    """
+    try:
+        return keys.create_key(connection, project_id, fields.get("name", "").strip(), fields.get("scope", ""), now)
+    except SetupError as error:
+        raise Invalid(str(error)) from None
+
+
+def revoke(connection: Connection, project_id: int, key_id: str, now: int) -> None:
+    """End a key of the project.
+
+    Raises:
+        NotFound: the project has no such key.
+    """
+    key = keys.find_key(connection, key_id)
+    if key is None or key.project_id != project_id:
+        raise NotFound("there is no such key")
+    keys.revoke_key(connection, key_id, now)
+
+
+def log(connection: Connection, project_id: int, before: int | None) -> AuditPage:
+    """A hundred deeds, the newest first."""
+    found = audit.deeds(connection, project_id, DEEDS + 1, before)
+    following = found[DEEDS - 1].at if len(found) > DEEDS else None
+    return AuditPage(found[:DEEDS], following, before is None)

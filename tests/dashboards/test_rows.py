@@ -1,0 +1,82 @@
+"""The rows behind a number: paged, in the order in which they came, and no more than are asked for."""
+
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+
+from dashboards.links import Links, stretch
+from dashboards.pages import rows
+from monitor import clock
+from monitor.clock import HOUR
+from monitor.store import blocks
+from tests.dashboards.seeded import ROWS, START, WINDOW, Seeded
+
+LINKS = Links()
+FROM, TO = START + 10 * WINDOW - HOUR, START + 12 * WINDOW - HOUR  # two windows, in Berlin's time
+TWO = stretch(FROM, TO)
+
+
+def ids(html: str) -> list[str]:
+    return re.findall(r'<tr><th scope="row"><bdi>(.*?)</bdi>', html)
+
+
+def following(html: str) -> str | None:
+    found = re.search(r'<a href="([^"]*)" rel="next">Next rows', html)
+    return None if found is None else found[1].replace("&amp;", "&")
+
+
+def test_every_row_of_a_stretch_is_on_one_page_and_in_order(pages: TestClient, seeded: Seeded) -> None:
+    url: str | None = LINKS.rows(seeded.drifting, **TWO)
+    seen: list[str] = []
+    while url is not None:
+        html = pages.get(url).text
+        found = ids(html)
+        assert 0 < len(found) <= rows.PAGE
+        seen += found
+        url = following(html)
+    asked = {"metric": "volume", "from": clock.render(FROM), "to": clock.render(TO)}
+    assert len(seen) == pages.get(f"/v1/models/{seeded.drifting}/summary", params=asked).json()["value"] > rows.PAGE
+    assert seen == sorted(set(seen), key=lambda one: [int(part) for part in one.split("-")])
+
+
+def test_a_row_stands_with_its_outcome_and_the_feature_asked_for_first(pages: TestClient, seeded: Seeded) -> None:
+    html = pages.get(LINKS.rows(seeded.drifting, feature="plan", **TWO)).text
+    head = html.partition("<thead>")[2].partition("</thead>")[0]
+    assert head.index(">plan<") < head.index(">amount<")
+    line = html.partition("<tbody>")[2].partition("</tr>")[0]
+    assert re.search(r"<bdi>(yes|no)</bdi></td><td class=\"num\">0\.\d+</td><td><bdi>(yes|no)</bdi></td>", line)
+    assert re.search(r'class="chosen"><bdi>(basic|plus|pro)</bdi>', line)
+
+
+def test_a_stretch_without_rows_says_so(pages: TestClient, seeded: Seeded) -> None:
+    html = pages.get(LINKS.rows(seeded.drifting, from_="2020-01-01", to="2020-01-02")).text
+    assert "No rows here" in html and "KEEPWATCH_RETENTION" in html and following(html) is None
+    assert "No rows here" in pages.get(LINKS.rows(seeded.empty)).text
+
+
+def test_reading_stops_where_too_many_other_rows_lie_between(
+    pages: TestClient, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "MOST_READ", 100)
+    html = pages.get(LINKS.rows(seeded.drifting, **TWO)).text
+    assert "reading stopped early" in html
+
+
+def test_a_page_asks_for_no_block_that_ends_before_it(
+    pages: TestClient, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+    real = blocks.read_blocks_between
+
+    def noted(*given: object, from_row: int = 0, **more: object) -> object:
+        begun.append(from_row)
+        return real(*given, from_row=from_row, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(blocks, "read_blocks_between", noted)
+    first = pages.get(LINKS.rows(seeded.drifting, **TWO)).text
+    again = following(first)
+    assert again is not None
+    window, place = map(int, ids(first)[-1].split("-"))
+    assert ids(pages.get(again).text)[0] in (f"{window}-{place + 1}", f"{window + 1}-0")
+    assert begun == [0, window * ROWS + place + 1]
