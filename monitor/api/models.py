@@ -10,7 +10,7 @@ from monitor import clock
 from monitor.api.deps import Ctx, Cursor, JsonObject, Limit, OptionalJsonObject
 from monitor.errors import Invalid
 from monitor.evaluate.health import Health, health, healths
-from monitor.store import catalog, overview, slices
+from monitor.store import catalog, overview, schema_findings, slices
 from monitor.store.model_config import CLOCKS, KINDS, TASKS
 from monitor.store.session import reading, writing
 
@@ -104,6 +104,29 @@ def get_model(ctx: Ctx, model: str) -> dict[str, Any]:
     with reading(ctx.engine) as connection:
         found = catalog.get_model(connection, ctx.principal.project_id, model)
         return show(connection, found, clock.now())
+
+
+@router.get("/v1/models/{model}/schema-findings", summary="Where rows and schema part")
+def get_schema_findings(ctx: Ctx, model: str) -> dict[str, Any]:
+    """Features that are `new`, came `retyped` or are `missing`: in how many rows, the first and the last; newest first.
+
+    No row is refused for it. Features beyond 200 are counted together, under an empty name.
+    """
+    with reading(ctx.engine) as connection:
+        found = catalog.get_model(connection, ctx.principal.project_id, model)
+        listed = schema_findings.read(connection, found.project_id, found.id)
+    return {
+        "items": [
+            {
+                "feature": one.feature,
+                "kind": one.kind,
+                "rows": one.rows,
+                "first_at": clock.render(one.first_at),
+                "last_at": clock.render(one.last_at),
+            }
+            for one in listed
+        ]
+    }
 
 
 @router.put("/v1/models/{model}", openapi_extra=_body(_SETTINGS, required=True), responses={201: {}})

@@ -13,10 +13,10 @@ from sqlalchemy.engine import Connection
 from monitor import clock
 from monitor.clock import DAY
 from monitor.doctor import Finding, by_hand
-from monitor.evaluate import watched
+from monitor.evaluate import findings, watched
 from monitor.evaluate.loaded import Reference, reference_for
 from monitor.stats.serial import dependent
-from monitor.store import events, overview, profiles, references
+from monitor.store import events, overview, profiles, references, schema_findings
 from monitor.store.catalog import Model
 from monitor.store.overview import WindowState
 
@@ -42,6 +42,7 @@ def examine(connection: Connection, model: Model, now: int) -> list[Finding]:
         *_deaf(connection, model, reference, now),
         *_starved(model, states, now),
         *_stale(connection, model, states, now),
+        *_parted(connection, model, now),
     ]
     for one in watched.list_monitors(connection, model.id):
         found += by_hand.examine(connection, model, one, now)
@@ -62,6 +63,20 @@ def _noisy(connection: Connection, model: Model, now: int) -> list[Finding]:
         "or back-test a smaller alert_budget"
     )
     return [Finding("noisy", "warning", text, change)]
+
+
+def _parted(connection: Connection, model: Model, now: int) -> list[Finding]:
+    """Where the last rows and the schema part."""
+    found = findings.recent(model, schema_findings.read(connection, model.project_id, model.id), now)
+    changes = {
+        schema_findings.NEW: "PUT the model with these names in `features`, or with the kind ignored",
+        schema_findings.RETYPED: "Mend the sender, or PUT the model with the new kind in `features`",
+        schema_findings.MISSING: "Mend the sender, or PUT the model without these names in `features`",
+    }
+    return [
+        Finding("schema", "note" if kind == schema_findings.NEW else "warning", text.rstrip("."), changes[kind])
+        for kind, text in findings.told(found)
+    ]
 
 
 def _dependent(model: Model, reference: Reference | None) -> list[Finding]:

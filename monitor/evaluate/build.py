@@ -16,7 +16,7 @@ from monitor.evaluate.deltas import Cell, Chunk, Delta, Deltas, new_outcomes, ne
 from monitor.evaluate.loaded import binning_of, with_schema
 from monitor.stats.binning import Binning
 from monitor.stats.profile import Profile, merge
-from monitor.store import blocks, profiles
+from monitor.store import blocks, profiles, schema_findings
 from monitor.store.blocks import LogEnd
 from monitor.store.catalog import Model, get_model_by_id
 from monitor.store.profiles import DAY_SPAN, HOUR_SPAN, LIVE, ProfileKey, StoredProfile
@@ -167,6 +167,9 @@ def _write(
             raise _OvertakenError
         profiles.save_profiles(connection, model.project_id, model.id, merged)
         profiles.mark_dirty(connection, model.project_id, model.id, dirty)
+        if work.old.next_row == 0 < work.new.next_row:
+            schema_findings.start_again(connection, model.id)
+        schema_findings.add(connection, model.project_id, model.id, work.carried)
     built.windows |= dirty
     return True
 

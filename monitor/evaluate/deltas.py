@@ -6,8 +6,8 @@ takes back, for rows below the mark, the value that held before and counts the o
 arrival, cut into any chunks, ends in the same profiles.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +17,8 @@ from sqlalchemy.engine import Connection
 
 from monitor.clock import HOUR
 from monitor.evaluate import ahead as reading_ahead
+from monitor.evaluate import findings, windows
 from monitor.evaluate import rows as rows_of
-from monitor.evaluate import windows
 from monitor.evaluate.ahead import ReadAhead
 from monitor.stats.binning import Binning
 from monitor.stats.profile import Profile, merge, profile_inputs, profile_outcomes
@@ -27,6 +27,7 @@ from monitor.store import blocks, id_index, outcomes
 from monitor.store.catalog import Model
 from monitor.store.outcomes import Held
 from monitor.store.profiles import Watermark
+from monitor.store.schema_findings import Place, Seen
 
 GROUPS = 400  # hours of one chunk at most
 _MEMORY = 64 * 1024 * 1024  # bytes of one chunk's profiles: wide models take fewer hours at a time
@@ -56,11 +57,12 @@ Deltas = dict[Cell, Delta]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Deltas that take the profiles from one watermark to another."""
+    """Deltas that take the profiles from one watermark to another; `carried`: what no schema knows."""
 
     old: Watermark
     new: Watermark
     deltas: Deltas
+    carried: Mapping[Place, Seen] = field(default_factory=dict)
 
 
 def segment_names(binning: Binning) -> list[str]:
@@ -85,7 +87,7 @@ def new_rows(
 ) -> Chunk:
     """The next rows from the watermark on, at most `limit` of them, and fewer where they spread over many hours."""
     upto = min(mark.next_row + limit, end_row)
-    wanted = columns_for(model, binning, with_id=mark.next_outcome > 0)
+    wanted = [*columns_for(model, binning, with_id=mark.next_outcome > 0), findings.EXTRA]
     batch = ahead.take(connection, reading_ahead.wanted(model, mark.next_row, upto, wanted))
     if batch is None:  # erased or expired rows leave nothing to count
         return Chunk(mark, Watermark(upto, mark.next_outcome), {})
@@ -95,7 +97,8 @@ def new_rows(
     if upto < end_row:
         ahead.begin(reading_ahead.wanted(model, upto, min(upto + limit, end_row), wanted))
     held = held_for(connection, model, batch, below_position=mark.next_outcome)
-    return Chunk(mark, Watermark(upto, mark.next_outcome), profile_batch(model, binning, batch, held))
+    deltas = profile_batch(model, binning, batch, held)
+    return Chunk(mark, Watermark(upto, mark.next_outcome), deltas, findings.carried(batch, model.features or {}))
 
 
 def held_for(

@@ -8,9 +8,11 @@ from sqlalchemy.engine import Connection
 
 from monitor import clock
 from monitor.clock import DAY, HOUR, MINUTE, SECOND
-from monitor.store import overview, references
+from monitor.evaluate import findings
+from monitor.store import overview, references, schema_findings
 from monitor.store.catalog import Model
 from monitor.store.overview import Newest
+from monitor.store.schema_findings import SchemaFinding
 from monitor.store.tables import alert
 
 SILENT_WINDOWS = 3
@@ -28,14 +30,15 @@ def health(connection: Connection, model: Model, now: int, last: Newest | None =
     """The state of a model at `now`, its own clock.
 
     An open critical alert makes it critical, any other open alert a warning. Without rows for three windows it has no
-    data. Before it has a reference that somebody chose, it is learning. `last`: what came last to it, where that was
-    read already.
+    data. Where the last rows part from its schema it is a warning, new features excepted. Before it has a reference
+    that somebody chose, it is learning. `last`: what came last to it, where that was read already.
     """
     if last is None:
         last = overview.newest(connection, model.project_id, model.id).get(model.id, Newest())
     alerts = _open_alerts(connection, model.project_id, model.id)
     learned = references.learned_from(connection, model.project_id, model.id)
-    return _health(model, alerts.get(model.id, []), last, learned.get(model.id), now)
+    found = schema_findings.read(connection, model.project_id, model.id)
+    return _health(model, alerts.get(model.id, []), last, learned.get(model.id), found, now)
 
 
 def healths(
@@ -45,35 +48,53 @@ def healths(
     newest: Mapping[int, Newest],
     now: Mapping[int, int],
 ) -> dict[int, Health]:
-    """The state of each of a project's models at its `now`, in two queries. `newest`: what came last to them."""
+    """The state of each of a project's models at its `now`, in three queries. `newest`: what came last to them."""
     alerts = _open_alerts(connection, project_id)
     learned = references.learned_from(connection, project_id)
+    found: dict[int, list[SchemaFinding]] = {}
+    for one in schema_findings.read(connection, project_id):
+        found.setdefault(one.model_id, []).append(one)
     return {
-        model.id: _health(model, alerts.get(model.id, []), newest[model.id], learned.get(model.id), now[model.id])
+        model.id: _health(
+            model,
+            alerts.get(model.id, []),
+            newest[model.id],
+            learned.get(model.id),
+            found.get(model.id, []),
+            now[model.id],
+        )
         for model in models
     }
 
 
 def _health(
-    model: Model, alerts: list[tuple[str, str]], last: Newest, learned: tuple[bool, int] | None, now: int
+    model: Model,
+    alerts: list[tuple[str, str]],
+    last: Newest,
+    learned: tuple[bool, int] | None,
+    found: list[SchemaFinding],
+    now: int,
 ) -> Health:
     silent = _silence(model, last.row_at, now)
     learning = _learning(model, last, learned)
     failed = _failed(last)
+    parted = findings.told(findings.recent(model, found, now))
     reasons = [*(text for _, text in alerts), *(one for one in (silent, learning, failed) if one is not None)]
+    reasons += [text for _, text in parted]
     if model.paused_at is not None:
         reasons.append(f"Paused since {_second(model.paused_at)}: windows are measured but not judged.")
-    return Health(_state(alerts, silent, learning, failed), reasons)
+    broken = failed is not None or any(kind != schema_findings.NEW for kind, _ in parted)
+    return Health(_state(alerts, silent, learning, broken), reasons)
 
 
-def _state(alerts: list[tuple[str, str]], silent: str | None, learning: str | None, failed: str | None) -> str:
+def _state(alerts: list[tuple[str, str]], silent: str | None, learning: str | None, broken: bool) -> str:
     if any(severity == "critical" for severity, _ in alerts):
         return "critical"
     if any(severity == "warning" for severity, _ in alerts):
         return "warning"
     if silent is not None:
         return "no_data"
-    if failed is not None:
+    if broken:
         return "warning"
     return "learning" if learning is not None else "healthy"
 

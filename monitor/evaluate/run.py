@@ -16,15 +16,16 @@ from monitor.evaluate import judge, measure, monitors
 from monitor.evaluate.build import build
 from monitor.evaluate.cuts import Shelf, Want
 from monitor.evaluate.due import KINDS, Due, Line, next_due
+from monitor.evaluate.findings import absent
 from monitor.evaluate.judge import Baseline, Longer
 from monitor.evaluate.loaded import Reference
 from monitor.evaluate.longer import ending
 from monitor.stats.profile import Profile, empty
 from monitor.stats.verdict import Verdict
-from monitor.store import evaluations, events, profiles
+from monitor.store import evaluations, events, profiles, schema_findings
 from monitor.store.blocks import log_end
 from monitor.store.catalog import Model, get_model_by_id, model_now
-from monitor.store.evaluations import PERFORMANCE, Evaluated
+from monitor.store.evaluations import INPUTS, PERFORMANCE, Evaluated
 from monitor.store.model_config import ModelConfig
 from monitor.store.profiles import StoredProfile
 from monitor.store.session import reading, writing
@@ -48,7 +49,7 @@ class Progress:
 @dataclass(frozen=True, eq=False)
 class Judged:
     """What judging a window came to. `reference_id` None: it was not judged; `bad`: as it is known to be bad; `seen`:
-    what monitors by hand made of it."""
+    what monitors by hand made of it; `absent`: features that no row of it has, None where nobody can tell."""
 
     due: Due
     rows: int
@@ -57,6 +58,7 @@ class Judged:
     states: dict[str, bytes] | None = None
     bad: bool = False
     seen: Sequence[monitors.Seen] = ()
+    absent: Sequence[str] | None = None
 
 
 def evaluate_model(
@@ -124,6 +126,9 @@ def _write(engine: Engine, model: Model, judged: Judged, now: int, on_verdicts: 
             reference_id = judged.reference_id
             evaluations.save_detectors(connection, model.project_id, model.id, reference_id, due.start, judged.states)
         measure.finish(connection, model, due.kind, due.start, due.end, at)
+        if judged.absent is not None:
+            of_window = (judged.absent, judged.rows, due.start, due.end)
+            schema_findings.set_missing(connection, model.project_id, model.id, *of_window)
         verdicts = [*judged.verdicts, *monitors.keep(connection, judged.seen)]
         if verdicts:
             on_verdicts(connection, model, verdicts, at)
@@ -178,7 +183,8 @@ class Judging:
         longer = self._longer(due, reference, base)
         verdicts, after = judge.judge_window(base, window, self._states, due.kind, due.start, due.end, longer)
         self._states.update(after)
-        return Judged(due, rows, reference.stored.id, verdicts, after, seen=seen)
+        gone = absent(window, reference.profile) if due.kind == INPUTS else None
+        return Judged(due, rows, reference.stored.id, verdicts, after, seen=seen, absent=gone)
 
     def _longer(self, due: Due, reference: Reference, base: Baseline) -> list[Longer]:
         """The days and weeks that end with this window and can be judged."""

@@ -434,6 +434,18 @@ alert = _table(
     ),
 )
 
+# Where rows and schema part, by feature: new, retyped or missing.
+schema_finding = _table(
+    "schema_finding",
+    _model(primary_key=True),
+    sa.Column("feature", Text, primary_key=True),
+    sa.Column("kind", Text, primary_key=True),
+    _project(),
+    sa.Column("rows", Int, nullable=False),
+    sa.Column("first_at", Int, nullable=False),  # times of rows
+    sa.Column("last_at", Int, nullable=False),
+)
+
 alert_event = _table(
     "alert_event",
     sa.Column("id", Int, primary_key=True, autoincrement=True),
