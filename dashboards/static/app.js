@@ -104,6 +104,7 @@
           if (url) window.location.assign(url);
         });
       }
+      plot.setAttribute("data-ready", "");
     });
   }
 

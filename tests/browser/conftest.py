@@ -126,11 +126,16 @@ TELL_REPORTS = """addEventListener("securitypolicyviolation", (breach) =>
   console.error(`CSP: ${breach.effectiveDirective} ${breach.blockedURI} ${breach.sample}`));"""
 
 
+DRAWN = """() => [...document.querySelectorAll(".plot[data-figure]")].every((plot) =>
+  plot.hasAttribute("data-ready") || plot.getBoundingClientRect().top >= innerHeight || !plot.checkVisibility())"""
+
+
 class Watched:
     """Pages of one session, and everything that went wrong in them."""
 
-    def __init__(self, context: BrowserContext, base_url: str) -> None:
+    def __init__(self, context: BrowserContext, base_url: str, scripts: bool = True) -> None:
         self.context = context
+        self.scripts = scripts
         self.base_url = base_url
         self.wrong: list[str] = []
         context.add_init_script(TELL_REPORTS)
@@ -146,7 +151,8 @@ class Watched:
         """The page with all charts in sight drawn."""
         page = self.context.new_page()
         page.goto(self.base_url + path)
-        page.wait_for_load_state("networkidle")
+        if self.scripts:
+            page.wait_for_function(DRAWN)
         return page
 
 
@@ -158,7 +164,7 @@ def open_session(browser: Browser, base_url: str, login: str, **options: object)
     """A browser's context that has used the log-in link."""
     context = browser.new_context(**options)  # type: ignore[arg-type]
     context.set_default_timeout(30_000)
-    watched = Watched(context, base_url)
+    watched = Watched(context, base_url, scripts=options.get("java_script_enabled") is not False)
     page = context.new_page()
     page.goto(login)
     page.get_by_role("button", name="Log in").click()
