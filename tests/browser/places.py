@@ -35,6 +35,7 @@ def places(engine: Engine, seeded: Seeded) -> dict[str, str]:
         "features": LINKS.features(model, range_="all"),
         "numeric feature": LINKS.feature(model, "amount", range_="all"),
         "categorical feature": LINKS.feature(model, "plan", range_="all"),
+        "versions": LINKS.versions(model, range_="all"),
         "alerts": LINKS.alerts(),
         "alert of inputs": LINKS.alert(alerts["features"]),
         "alert of performance": LINKS.alert(alerts["performance"]),
