@@ -48,7 +48,9 @@ def cause_of(plan: Plan, named: Named, reference: Profile, window: Profile) -> C
             text = _share_text(signal, float(p[1]) + effect, float(p[1]))
             if signal.metric == "accuracy":  # the signal counts what is wrong
                 effect, low, high = -effect, -high, -low
-    text += _where(signal) + _since(plan, named.begin) + _harm(signal, reference, window)
+    text += _where(signal) + _since(plan, named.begin)
+    if plan.family == "performance":  # the outcomes of other families' windows are those that came first
+        text += _harm(signal, reference, window)
     return Cause(signal.metric, signal.feature, signal.segment, effect, low, high, named.share, text)
 
 
@@ -71,8 +73,8 @@ def _since(plan: Plan, begin: int) -> str:
 
 
 def _harm(signal: Signal, reference: Profile, window: Profile) -> str:
-    """How much worse the model is in the same rows, where their outcomes are known and it shows."""
-    if min(reference.labelled, window.labelled) < HARM_ROWS or signal.metric in ("accuracy", "volume"):
+    """How much worse the model is in the same rows, where it shows."""
+    if min(reference.labelled, window.labelled) < HARM_ROWS or signal.metric == "accuracy":
         return ""
     metric = "mae" if window.layout.task == "regression" else "accuracy"
     before, now = (measure_one(profile, None, metric).value for profile in (reference, window))
