@@ -98,17 +98,10 @@ def _told(asked: Asked) -> str:
 
 
 def _fields(asked: Asked) -> dict[str, str]:
-    """The form that saves the setting; empty for a rule of several conditions, which the form cannot hold."""
+    """The form that saves the setting; empty for a rule of more conditions than the form holds."""
     if asked.budget is not None:
         return {"false_alarms": f"{asked.budget[0]:g}", "per": asked.budget[1]}
-    rule = asked.rule
-    if rule is None or len(rule.conditions) != 1 or rule.conditions[0].clear is not None:
-        return {}
-    one = rule.conditions[0]
-    values = {"metric": one.metric, "op": one.op, "value": repr(one.value), "feature": one.feature}
-    values |= {"segment": one.segment, "version": one.version, "missing": rule.missing, "severity": rule.severity}
-    numbers = {"windows": rule.windows, "resolve_windows": rule.resolve_windows, "min_rows": rule.min_rows}
-    return {name: text for name, text in values.items() if text} | {name: str(n) for name, n in numbers.items()}
+    return {} if asked.rule is None else monitors.fields_of(asked.rule)
 
 
 def read(connection: Connection, model: Model, fields: Mapping[str, str], wall: int) -> Asked:

@@ -14,10 +14,11 @@ from monitor.evaluate import watched
 from monitor.evaluate.rules import amount, rule_told, subject
 from monitor.evaluate.watched import Monitor
 from monitor.stats.measure import METRICS
-from monitor.stats.rule import OPS
+from monitor.stats.rule import OPS, Rule
 from monitor.store.catalog import Model
 
 _NUMBERS = ("windows", "resolve_windows", "min_rows")
+SUFFIXES = ("", "2", "3")  # of the fields of the first, second and third condition
 
 
 @dataclass(frozen=True)
@@ -68,18 +69,44 @@ def body_of(fields: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         Invalid: a number cannot be read.
     """
-    condition: dict[str, Any] = {"metric": fields.get("metric"), "op": fields.get("op"), "value": _float(fields)}
-    condition |= {name: fields[name] for name in ("feature", "segment", "version") if fields.get(name)}
-    body: dict[str, Any] = {"conditions": [condition]}
-    body |= {name: fields[name] for name in ("missing", "severity") if fields.get(name)}
+    conditions = [_condition(fields, suffix) for suffix in SUFFIXES if not suffix or fields.get(f"metric{suffix}")]
+    body: dict[str, Any] = {"conditions": conditions}
+    body |= {name: fields[name] for name in ("match", "missing", "severity") if fields.get(name)}
     return body | {name: _int(name, fields[name]) for name in _NUMBERS if fields.get(name)}
 
 
-def _float(fields: Mapping[str, str]) -> float:
+def _condition(fields: Mapping[str, str], suffix: str) -> dict[str, Any]:
+    """One condition of a form; the fields of the second end in 2, those of the third in 3."""
+    found: dict[str, Any] = {name: fields.get(name + suffix) for name in ("metric", "op")}
+    found["value"] = _float(f"value{suffix}", fields.get(f"value{suffix}", ""))
+    found |= {name: fields[name + suffix] for name in ("feature", "segment", "version") if fields.get(name + suffix)}
+    if clear := fields.get(f"clear{suffix}"):
+        found["clear"] = _float(f"clear{suffix}", clear)
+    return found
+
+
+def fields_of(rule: Rule) -> dict[str, str]:
+    """The form that holds a rule; empty for one of more conditions than it has."""
+    if len(rule.conditions) > len(SUFFIXES):
+        return {}
+    found = {"match": rule.match, "missing": rule.missing, "severity": rule.severity}
+    found |= {name: str(getattr(rule, name)) for name in _NUMBERS}
+    for suffix, one in zip(SUFFIXES, rule.conditions, strict=False):
+        values = {"metric": one.metric, "op": one.op, "value": repr(one.value), "feature": one.feature}
+        values |= {
+            "segment": one.segment,
+            "version": one.version,
+            "clear": None if one.clear is None else repr(one.clear),
+        }
+        found |= {name + suffix: text for name, text in values.items() if text}
+    return found
+
+
+def _float(name: str, text: str) -> float:
     try:
-        return float(fields.get("value", ""))
+        return float(text)
     except ValueError:
-        raise Invalid.field("value", "must be a number") from None
+        raise Invalid.field(name, "must be a number") from None
 
 
 def _int(name: str, text: str) -> int:

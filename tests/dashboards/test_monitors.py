@@ -90,3 +90,19 @@ def test_a_budget_is_played_in_the_background_and_saved(
     assert model["window"] == "6h" and "amount" in model["features"]
     for wrong in ({"false_alarms": "many", "per": "60d"}, {"false_alarms": "1", "per": "soon"}):
         assert pages.post(LINKS.budget(seeded.drifting), data=wrong).status_code == 422
+
+
+def test_several_conditions_are_played_and_saved_by_the_form(pages: TestClient, seeded: Seeded) -> None:
+    second = {"match": "any", "metric2": "volume", "op2": "<", "value2": "5", "clear2": "10", "clear": "0.2"}
+    played = pages.post(LINKS.backtests(seeded.drifting), data=FORM | second | {"name": "both"})
+    page = pages.get(played.headers["location"]).text
+    held = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page))
+    held = {name: html.unescape(value) for name, value in held.items()}
+    assert pages.post(LINKS.monitors(seeded.drifting), data=held | {"name": "both"}).status_code == 303
+    (made,) = pages.get(f"/v1/models/{seeded.drifting}/monitors").json()["items"]
+    assert made["match"] == "any" and made["conditions"] == [
+        {"metric": "psi", "op": ">", "value": 0.25, "feature": "amount", "clear": 0.2},
+        {"metric": "volume", "op": "<", "value": 5.0, "clear": 10.0},
+    ]
+    wrong = FORM | second | {"name": "other", "value2": "few"}
+    assert pages.post(LINKS.monitors(seeded.drifting), data=wrong).status_code == 422
