@@ -44,16 +44,18 @@ def client(settings: Settings, engine: Engine) -> Iterator[TestClient]:
 def test_json_documents_are_read_or_refused_but_never_break_anything(client: TestClient, settings: Settings) -> None:
     found = documents()
     assert len(found) == 318
-    # What a body is does not depend on the database; the routes share their decoder.
-    urls = {"/v1/models/m/predictions": 1 if settings.embedded else 5}
+    # What a body is does not depend on the database: on PostgreSQL the route that is asked the most is enough.
+    urls = ["/v1/models/m/predictions"]
     if settings.embedded:
-        urls |= {"/v1/models/m/outcomes": 2, "/v1/models/m/reference": 5}
-    for url, step in urls.items():
-        for name, document in found[::step]:
+        urls += ["/v1/models/m/outcomes", "/v1/models/m/reference", "/v1/kserve", "/v1/logs"]
+    for url in urls:
+        for name, document in found:
             answer = client.request("PUT" if "reference" in url else "POST", url, content=document, headers=JSON)
-            assert 400 <= answer.status_code < 500, (url, name, answer.text[:200])
+            assert answer.status_code < 500, (url, name, answer.text[:200])
             if name.startswith("n_"):
                 assert answer.status_code in (400, 422), (url, name, answer.text[:200])
+            if url != "/v1/logs":  # where an empty object is an empty log
+                assert answer.status_code >= 400, (url, name, answer.text[:200])
 
 
 def test_bytes_that_are_no_text_are_unreadable_wherever_they_stand(client: TestClient) -> None:
@@ -136,10 +138,15 @@ def test_naughty_strings_read_back_the_same_from_every_field(client: TestClient,
 def test_naughty_names_of_features_tags_and_classes_read_back_the_same(client: TestClient, engine: Engine) -> None:
     names = [text for text in dict.fromkeys(NAUGHTY) if text and len(text.encode()) <= 256]
     rows = [{"id": f"{at}", "features": {name: "level"}} for at, name in enumerate(names)]
-    rows += [{"id": f"t{at}", "prediction": 1, "tags": {name: "v"}} for at, name in enumerate(names[:50])]
     rows += [{"id": f"s{at}", "prediction": 1, "scores": {name: 0.5}} for at, name in enumerate(names)]
-    answer = client.post("/v1/models/m/predictions", json={"rows": rows})
-    assert answer.status_code == 200 and answer.json()["accepted"] == len(rows), answer.text[:300]
+    parts = [rows]
+    for first in range(0, len(names), 50):  # so many different tags may be in a request
+        tagged = enumerate(names[first : first + 50], first)
+        parts.append([{"id": f"t{at}", "prediction": 1, "tags": {name: "v"}} for at, name in tagged])
+    for part in parts:
+        answer = client.post("/v1/models/m/predictions", json={"rows": part})
+        assert answer.status_code == 200 and answer.json()["accepted"] == len(part), answer.text[:300]
+    rows = [row for part in parts for row in part]
     for row, sent in zip(stored(engine, "m"), rows, strict=True):
         prefix, group = next((p, g) for p, g in (("f:", "features"), ("t:", "tags"), ("s:", "scores")) if g in sent)
         given = [name for name, value in row.items() if name.startswith(prefix) and value is not None]

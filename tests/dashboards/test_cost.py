@@ -17,9 +17,9 @@ LINKS = Links()
 QUERIES = {  # at most
     LINKS.home(): 14,
     LINKS.home(sort="traffic"): 15,
-    LINKS.model("churn"): 27,
-    LINKS.model("churn", range_="24h"): 27,
-    LINKS.model("churn", range_="all"): 27,
+    LINKS.model("churn"): 28,
+    LINKS.model("churn", range_="24h"): 28,
+    LINKS.model("churn", range_="all"): 28,
     LINKS.features("churn"): 14,
     LINKS.features("churn", range_="all"): 14,
     LINKS.feature("churn", "amount"): 20,

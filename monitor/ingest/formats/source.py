@@ -219,7 +219,7 @@ def parsed(line: bytes) -> Any:
     """A line's JSON; NaN and Infinity, which Python's writers leave in it, are read too. None when it is no JSON."""
     try:
         return msgspec.json.decode(line)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:
         found = json.loads(line)
