@@ -29,6 +29,7 @@ from monitor import backtests, clock
 from monitor.alerts import notify, transition
 from monitor.alerts.rules import read_comment, read_silence
 from monitor.api import monitors
+from monitor.api.alerts import accept
 from monitor.evaluate.events import remove
 from monitor.evaluate.rules import check_name, read_rule
 from monitor.store.alerts import STATES
@@ -145,6 +146,12 @@ def acknowledge(visit: Page, alert: str, fields: Form) -> Response:
 @router.post("/alerts/{alert}/resolve")
 def resolve(visit: Page, alert: str, fields: Form) -> Response:
     return _change(visit, alert, transition.resolve, fields)
+
+
+@router.post("/alerts/{alert}/adopt")
+def adopt(visit: Page, alert: str) -> Response:
+    accept(visit.ctx, alert)
+    return RedirectResponse(visit.links.alert(alert), 303)
 
 
 @router.post("/alerts/{alert}/comment")

@@ -69,6 +69,8 @@ class AlertPage:
     advice: Sequence[str]
     model_url: str
     silence_url: str
+    rows_url: str
+    may_adopt: bool
 
 
 def load(connection: Connection, project_id: int, alert_id: str, wall: int, links: Links) -> AlertPage:
@@ -107,6 +109,8 @@ def load(connection: Connection, project_id: int, alert_id: str, wall: int, link
         advice=words.advice(alert.family, model.name),
         model_url=links.model(model.name, **query),
         silence_url=links.silences(model=model.name, family=alert.family),
+        rows_url=_rows(model, alert, causes, links),
+        may_adopt=not by_hand and line.is_open,
     )
 
 
@@ -125,6 +129,13 @@ def _told(connection: Connection, project_id: int, alert: Alert) -> list[Told]:
         )
         for one in reversed(found)
     ]
+
+
+def _rows(model: Model, alert: Alert, causes: Sequence[alerts.Cause], links: Links) -> str:
+    """The rows of the first windows with evidence, with the feature that leads."""
+    first = next((one.feature for one in causes if one.feature in (model.features or {})), None)
+    since = stretch(alert.first_evidence_at, alert.first_evidence_at + 2 * model.config.window_us)
+    return links.rows(model.name, feature=first, **since)
 
 
 def around(alert: Alert, model: Model, now: int) -> tuple[int, int]:

@@ -138,6 +138,17 @@ def adopt(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any]:  # noq
     against the new reference; alerts of the other families end with their next window, unless they hold against it too.
     """
     Reader(body).finish()
+    changed, made = accept(ctx, id)
+    return {"alert": alert_json(changed, ctx.settings.public_url), "reference": made}
+
+
+def accept(ctx: Ctx, id: str) -> tuple[alerts.Alert, dict[str, Any]]:  # noqa: A002
+    """Adopt the change behind an alert: the resolved alert, and the reference that was made.
+
+    Raises:
+        NotFound: there is no such alert in the project.
+        Conflict: it is resolved already, or there are too few windows yet.
+    """
     who, public_url = ctx.principal, ctx.settings.public_url
     with reading(ctx.engine) as connection:
         found = alerts.get_alert(connection, who.project_id, id)
@@ -147,5 +158,4 @@ def adopt(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any]:  # noq
     made = adopt_change(ctx.engine, model, cast(Family, found.family), found.first_evidence_at, clock.now())
     note = f"accepted as the new normal: reference {made['number']}"
     with writing(ctx.engine) as connection:
-        changed = transition.resolve(connection, who.project_id, id, who.name, clock.now(), public_url, note)
-    return {"alert": alert_json(changed, public_url), "reference": made}
+        return transition.resolve(connection, who.project_id, id, who.name, clock.now(), public_url, note), made

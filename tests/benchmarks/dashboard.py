@@ -69,9 +69,13 @@ def pages(engine: Engine, model: str) -> dict[str, str]:
         "feature, numeric": links.feature(model, "x0"),
         "feature, numeric, all": links.feature(model, "x0", range_="all"),
         "feature, categorical, all": links.feature(model, "x2", range_="all"),
+        "versions, 30 days": links.versions(model),
+        "versions, all": links.versions(model, range_="all"),
         "alerts": links.alerts(),
         **{f"alert, {one.family}": links.alert(one.id) for one in found},
         "channels": links.channels(),
+        "settings": links.settings(),
+        "audit log": links.audit(),
     }
 
 
@@ -104,7 +108,7 @@ def measure(
 ) -> list[Measured]:
     """Ask for every page `repeat` times."""
     with writing(engine) as connection:
-        key = keys.create_key(connection, project, "benchmark", "read", clock.now())
+        key = keys.create_key(connection, project, "benchmark", "admin", clock.now())
     asked = [0]
     event.listen(engine, "before_cursor_execute", lambda *_: asked.__setitem__(0, asked[0] + 1))
     headers = {"Authorization": f"Bearer {key}", "accept": "text/html", "accept-encoding": "gzip"}

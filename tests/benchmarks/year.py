@@ -83,7 +83,8 @@ def make_year(engine: Engine, rows: int, features: int, name: str, say: Say = la
     body["features"] = {f"x{i}": {"kind": "categorical" if i % 3 == 2 else "numeric"} for i in range(features)}
     with writing(engine) as connection:
         model, _ = catalog.put_model(connection, 1, name, body, START, "benchmark")
-        version = catalog.version_ids(connection, model, ["v1"])["v1"]
+        versions = catalog.version_ids(connection, model, ["v1", "v2"])
+        version = versions["v1"]
     base = pa.Table.from_batches([table(20_000, features, 1, False)])
     put_reference(engine, model, base, None, None, None, START)
     with reading(engine) as connection:
@@ -95,7 +96,7 @@ def make_year(engine: Engine, rows: int, features: int, name: str, say: Say = la
     end = START + WEEKS * 7 * DAY
     for week in range(WEEKS):
         say(f"{name}: week {week + 1} of {WEEKS}")
-        _store_week(engine, model, changed if week >= CHANGE else usual, START + 7 * week * DAY)
+        _store_week(engine, model, changed if week >= CHANGE else usual, START + 7 * week * DAY, versions["v2"])
     with writing(engine) as connection:
         _store_log(connection, model, per_hour * WEEKS * HOURS, end)
         connection.execute(
@@ -155,7 +156,8 @@ def _stored(span: int, start: int, end: int, version: int, profile: Profile) -> 
     )
 
 
-def _store_week(engine: Engine, model: Model, week: _Stored, at: int) -> None:
+def _store_week(engine: Engine, model: Model, week: _Stored, at: int, shadow: int) -> None:
+    """The week from `at` on; its days also as the shadow rows of another version."""
     moved = [
         one._replace(
             start=one.start + at,
@@ -165,6 +167,7 @@ def _store_week(engine: Engine, model: Model, week: _Stored, at: int) -> None:
         )
         for one in week.profiles
     ]
+    moved += [one._replace(version_id=shadow, role="shadow") for one in moved if one.span == DAY_SPAN]
     windows = [
         one._replace(start=one.start + at, end=one.end + at, measured_at=one.end + at) for one in week.measurements
     ]

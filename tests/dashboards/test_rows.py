@@ -4,6 +4,7 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy.engine import Engine
 
 from dashboards.links import Links, stretch
 from dashboards.pages import rows
@@ -11,6 +12,7 @@ from monitor import clock
 from monitor.clock import HOUR
 from monitor.store import blocks
 from tests.dashboards.seeded import ROWS, START, WINDOW, Seeded
+from tests.dashboards.test_lists import input_alert
 
 LINKS = Links()
 FROM, TO = START + 10 * WINDOW - HOUR, START + 12 * WINDOW - HOUR  # two windows, in Berlin's time
@@ -80,3 +82,22 @@ def test_a_page_asks_for_no_block_that_ends_before_it(
     window, place = map(int, ids(first)[-1].split("-"))
     assert ids(pages.get(again).text)[0] in (f"{window}-{place + 1}", f"{window + 1}-0")
     assert begun == [0, window * ROWS + place + 1]
+
+
+def test_an_alert_leads_to_the_rows_that_show_it(pages: TestClient, seeded: Seeded, seeded_engine: Engine) -> None:
+    html = pages.get(LINKS.alert(input_alert(seeded_engine))).text
+    found = re.search(r'<a href="([^"]*)">Rows since the first evidence', html)
+    assert found is not None
+    shown = pages.get(found[1].replace("&amp;", "&")).text
+    assert len(ids(shown)) == rows.PAGE and re.search(
+        r'<th scope="col" class="chosen"><a[^>]*><bdi>(amount|plan)<', shown
+    )
+
+
+def test_a_change_is_accepted_as_the_new_normal_by_a_button(pages: TestClient, seeded_engine: Engine) -> None:
+    alert = input_alert(seeded_engine)
+    assert LINKS.alert_action(alert, "adopt") in pages.get(LINKS.alert(alert)).text
+    assert pages.post(LINKS.alert_action(alert, "adopt")).headers["location"] == LINKS.alert(alert)
+    html = pages.get(LINKS.alert(alert)).text
+    assert "accepted as the new normal: reference" in html and LINKS.alert_action(alert, "adopt") not in html
+    assert pages.post(LINKS.alert_action(alert, "adopt")).status_code == 409
