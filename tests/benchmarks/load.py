@@ -24,7 +24,8 @@ class Seen:
     times: list[float] = field(default_factory=list)  # of answers with 200
     statuses: Counter[int] = field(default_factory=Counter)
     without_retry_after: int = 0  # of 429 and 503
-    broken: int = 0  # connections that ended with a request under way
+    broken: int = 0  # connections that ended with a request under way: closed for idleness as it was sent, for instance
+    to_last_answer: float = 0.0  # what came after the end of the load included
     client_seconds: float = 0.0  # of CPU
     answered: list[int] = field(default_factory=list)  # numbers of the requests with 200
 
@@ -87,7 +88,7 @@ class _Load:
         self._idle: deque[_Connection] = deque()
         self._open: set[_Connection] = set()
         self._running = True
-        self._rate = 0.0
+        self._rate = self._began = 0.0
         self._failure = ""
         self.seen = Seen()
 
@@ -96,16 +97,24 @@ class _Load:
         loop = asyncio.get_running_loop()
         self._rate = rate
         began, cpu = time.perf_counter(), time.process_time()
-        await asyncio.gather(*(self._connect(loop) for _ in range(self._connections)))
+        self._began = began
+        first = min(16, self._connections) if rate else self._connections  # idle ones would be closed
+        await asyncio.gather(*(self._connect(loop) for _ in range(first)))
+        opening: set[asyncio.Task[None]] = set()
         sent = 0
-        while self._running and (left := began + seconds - time.perf_counter()) > 0:
+        while self._running and (left := began + seconds - time.perf_counter()) > -9 * seconds:
+            if left <= 0 and len(self.seen.times) >= self._connections:
+                break  # on a slow machine it goes on until there is something to count
             if rate:
                 due = int((time.perf_counter() - began) * rate)
                 while sent < due and self._idle:  # beyond the connections there is no room for more: they count as sent
                     self._send(self._idle.popleft())
                     sent += 1
+                opening = {one for one in opening if not one.done()}
+                room = self._connections - len(self._open) - len(opening)
+                opening |= {loop.create_task(self._connect(loop)) for _ in range(min(due - sent, room))}
                 sent = due
-            await asyncio.sleep(0.002 if rate else min(left, 0.05))
+            await asyncio.sleep(0.002 if rate else min(max(left, 0.005), 0.05))
         self._running = False
         self.seen.seconds = time.perf_counter() - began
         self.seen.client_seconds = time.process_time() - cpu
@@ -137,14 +146,14 @@ class _Load:
 
     def answered(self, number: int, answer: bytes, seconds: float) -> None:
         status = int(answer[9:12])
+        if status == 200:
+            self.seen.answered.append(number)
+            self.seen.to_last_answer = time.perf_counter() - self._began
         if not self._running:
-            if status == 200:
-                self.seen.answered.append(number)
             return
         self.seen.statuses[status] += 1
         if status == 200:
             self.seen.times.append(seconds)
-            self.seen.answered.append(number)
         elif status in (429, 503) and not _RETRY.search(answer):
             self.seen.without_retry_after += 1
         elif status not in (429, 503):
