@@ -86,7 +86,7 @@ def schedule(jobs: Jobs, settings: Settings) -> BackgroundScheduler:
     """The timetable. A job never overlaps itself, and no job waits for another one."""
     scheduler = BackgroundScheduler(
         timezone="UTC",
-        executors={"default": ThreadPoolExecutor(5)},
+        executors={"default": ThreadPoolExecutor(10)},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 60},
     )
     soon = clock.to_datetime(clock.now())

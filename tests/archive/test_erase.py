@@ -18,7 +18,7 @@ from monitor.archive.places import place_of
 from monitor.cli import run_command
 from monitor.jobs import sweep
 from monitor.settings import Settings
-from monitor.store import blocks, catalog
+from monitor.store import blocks, catalog, two_sample
 from monitor.store import tables as t
 from monitor.store.codec import decode
 from monitor.store.session import database_file, reading, writing
@@ -200,9 +200,12 @@ def test_reports_over_their_rows_and_rows_of_references_go_too(
             for low in (now - clock.HOUR, now - 5 * clock.DAY)
         ]
         connection.execute(sa.update(t.task).values(state="done", document=b"x", finished_at=now))
+        memory = two_sample.Memory(1, now, b"state", b"encoded rows")
+        assert two_sample.save(connection, 1, 1, memory, None)
     done = erase(engine, 1, "m", GONE, None, now)
     assert (done.reports, done.reference_rows) == (1, 1)
     with reading(engine) as connection:
+        assert two_sample.read(connection, 1) == memory._replace(rows=None)
         assert [one.id for one in reports.listed(connection, 1, 10)] == [made[1].id]
         payloads = connection.scalars(sa.select(t.reference_rows.c.payload)).all()
         ids = [one for payload in payloads for one in decode(payload)["id"].to_pylist()]

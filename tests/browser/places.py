@@ -1,5 +1,7 @@
 """Every page of the dashboard in the seeded installation, by what people call it."""
 
+import json
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
@@ -7,19 +9,23 @@ from dashboards.links import Links
 from monitor import backtests, clock, reports
 from monitor.evaluate.rules import read_rule
 from monitor.store import tables as t
+from monitor.store import tasks
 from monitor.store.catalog import get_model
 from monitor.store.session import reading, writing
 from tests.dashboards.seeded import START, Seeded
+from tests.dashboards.test_slices import ANSWER
 
 LINKS = Links()
 
 
 def places(engine: Engine, seeded: Seeded) -> dict[str, str]:
-    """The address of each page; makes the report and the back-test that two of them show."""
+    """The address of each page; makes the report, the back-test and the search that three of them show."""
     model = seeded.drifting
     with writing(engine) as connection:
         known = get_model(connection, 1, model)
         asked = reports.ask(connection, known, START, START + clock.DAY, clock.now())
+        stretch = json.dumps({"from_at": START, "to_at": START + clock.DAY, "against": "reference"})
+        found = tasks.add(connection, 1, known.id, "slices", stretch, clock.now(), json.dumps(ANSWER))
     with reading(engine) as connection:
         alerts = dict(
             connection.execute(sa.select(t.alert.c.family, sa.func.min(t.alert.c.id)).group_by(t.alert.c.family)).all()
@@ -45,6 +51,8 @@ def places(engine: Engine, seeded: Seeded) -> dict[str, str]:
         "silences": LINKS.silences(),
         "channels": LINKS.channels(),
         "report": LINKS.report(model, asked.id),
+        "slices": LINKS.slices(model),
+        "slices that were found": LINKS.search(model, found.id),
         "back-test": LINKS.backtest(model, played.id),
         "health": LINKS.doctor(),
         "reference of the API": LINKS.docs(),
