@@ -26,6 +26,9 @@ QUERIES = {  # at most
     LINKS.feature("churn", "amount", range_="all"): 20,
     LINKS.alerts(): 5,
     LINKS.channels(): 7,
+    LINKS.versions("churn"): 7,
+    LINKS.settings(): 4,
+    LINKS.audit(): 8,
 }
 
 

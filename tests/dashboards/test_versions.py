@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from dashboards.links import Links
@@ -111,3 +112,14 @@ def test_an_interval_is_drawn_around_nothing() -> None:
     drawn = str(span_bar(-0.02, 0.01, 0.04, "<b>"))
     assert 'class="range"' in drawn and "&lt;b&gt;" in drawn
     assert 'class="range"' not in str(span_bar(None, None, None, ""))
+
+
+def test_the_page_asks_the_database_as_often_for_a_year_as_for_a_day(shadow: TestClient, seeded_engine: Engine) -> None:
+    asked: list[str] = []
+    event.listen(seeded_engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    for range_ in ("24h", "30d", "all"):
+        url = LINKS.versions("churn", baseline="a", candidate="b.2", range_=range_)
+        shadow.get(url)
+        asked.clear()
+        assert shadow.get(url).status_code == 200
+        assert len(asked) <= 22, "\n".join(asked)
