@@ -23,6 +23,7 @@ from monitor.installation import is_loopback
 from monitor.settings import Settings
 
 DRAIN_SECONDS = 4  # for answers that are under way: what waits to be written is a second's work
+KEEP_ALIVE_SECONDS = 75  # of an idle connection: longer than the proxies and pools in front, which give it up first
 CHILD_SECONDS = 4.0  # then it is killed, which costs no more than the work that it was at
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
@@ -81,6 +82,7 @@ def run_api(
         access_log=False,
         server_header=False,
         root_path=root_path,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     _Server(config, app, on_stop).run(sockets=[bound])
