@@ -252,7 +252,9 @@ def report(visit: Page, model: str, report: str) -> Response:
 def ask_for_report(visit: Page, model: str, fields: Form) -> Response:
     with writing(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
-        made = report_page.ask(connection, known, fields.get("from", ""), fields.get("to", ""), clock.now())
+        made = report_page.ask(
+            connection, known, fields.get("from", ""), fields.get("to", ""), fields.get("segment", ""), clock.now()
+        )
     return RedirectResponse(visit.links.report(model, made), 303)
 
 

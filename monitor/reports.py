@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,11 @@ import pyarrow.compute as pc
 from sqlalchemy.engine import Connection, Engine
 
 from monitor import clock, columns
-from monitor.errors import KeepwatchError
+from monitor.errors import Invalid, KeepwatchError
 from monitor.evaluate import rows as evaluated
-from monitor.store import catalog, references, tasks
+from monitor.evaluate.loaded import binning_numbered
+from monitor.evaluate.query import segment_of
+from monitor.store import catalog, profiles, references, tasks
 from monitor.store.blocks import read_blocks, read_blocks_between
 from monitor.store.codec import decode
 from monitor.store.identity import keys_of
@@ -43,11 +45,13 @@ class NoReport(KeepwatchError):
 
 @dataclass(frozen=True)
 class Report:
-    """A report as the API and its page show it. `progress` says what is being done; `rows` of the stretch."""
+    """A report as the API and its page show it. `segment`: NAME:VALUE, "" for all rows; `progress` says what is being
+    done; `rows` of the stretch."""
 
     id: str
     from_at: int
     to_at: int
+    segment: str
     state: str
     progress: str
     error: str | None
@@ -59,17 +63,40 @@ class Report:
     def of(cls, task: Task) -> "Report":
         asked, rows = task.asked, task.answer.get("rows")
         times = (task.created_at, task.finished_at)
-        return cls(task.id, asked["from"], asked["to"], task.state, task.stage, task.error, rows, *times)
+        return cls(
+            task.id,
+            asked["from"],
+            asked["to"],
+            asked.get("segment", ""),
+            task.state,
+            task.stage,
+            task.error,
+            rows,
+            *times,
+        )
 
 
-def ask(connection: Connection, model: catalog.Model, from_at: int, to_at: int, now: int) -> Report:
-    """Ask for a report of from_at <= timestamp < to_at.
+def ask(connection: Connection, model: catalog.Model, from_at: int, to_at: int, now: int, segment: str = "") -> Report:
+    """Ask for a report of from_at <= timestamp < to_at, of the rows of a segment (NAME:VALUE) where one is named.
 
     Raises:
+        Invalid: the model has no such segment, or it is the rest of one.
         QuotaExceeded: too many of the model's reports are not finished yet.
     """
-    request = json.dumps({"from": from_at, "to": to_at})
+    if segment:
+        _segment(connection, model, segment)
+    request = json.dumps({"from": from_at, "to": to_at, "segment": segment})
     return Report.of(tasks.ask(connection, model.project_id, model.id, KIND, request, now))
+
+
+def _segment(connection: Connection, model: catalog.Model, text: str) -> tuple[str, str]:
+    stored = profiles.current_binning(connection, model.id)
+    if stored is None:
+        raise Invalid.field("segment", "the model has none yet: they come with its first reference")
+    name, value = segment_of(binning_numbered(connection, model.id, stored.number), text)
+    if value is None:
+        raise Invalid.field("segment", "the rest of a segment has no report of its own: name one of its values")
+    return name, value
 
 
 def get(connection: Connection, model_id: int, report_id: str) -> Report:
@@ -111,14 +138,15 @@ def _write_request(engine: Engine, task: Task, folder: Path) -> int:
         source = references.reference_for(connection, model.id)
         if source is None:
             raise NoReport("the model has no reference to compare with: PUT /v1/models/{model}/reference sets one")
+        inside = _rows_of(connection, model, wanted.segment)
         current = Sample(SAMPLE, wanted.created_at)
         for _, batch in read_blocks_between(connection, model.id, wanted.from_at, wanted.to_at):
-            current.add(_chosen(batch, wanted.from_at, wanted.to_at))
+            current.add(inside(_chosen(batch, wanted.from_at, wanted.to_at)))
         if current.seen == 0:
-            raise NoReport("no rows are kept of this stretch")
+            raise NoReport("no rows are kept of this stretch" + (" and segment" if wanted.segment else ""))
         reference = Sample(SAMPLE, wanted.created_at)
         for batch in _reference_batches(connection, model, source):
-            reference.add(batch)
+            reference.add(inside(batch))
         if reference.seen == 0:
             raise NoReport("the rows of the reference are not kept any more: set a new one")
         features = model.features or _inferred(current.batches)
@@ -127,10 +155,28 @@ def _write_request(engine: Engine, task: Task, folder: Path) -> int:
         with pa.ipc.new_stream(folder / f"{name}.arrow", table.schema) as writer:
             writer.write_table(table)
     stretch = f"{clock.render(wanted.from_at)} to {clock.render(wanted.to_at)}"
+    stretch += f", {wanted.segment}" if wanted.segment else ""
     (folder / "request.json").write_text(
         _request_json(model, stretch, features, [_sampled(current, "stretch"), _sampled(reference, "reference")])
     )
     return current.seen
+
+
+def _rows_of(connection: Connection, model: catalog.Model, segment: str) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    """What takes a batch's rows of a segment (NAME:VALUE); all of them without one."""
+    if not segment:
+        return lambda batch: batch
+    try:
+        name, value = _segment(connection, model, segment)
+    except Invalid as reason:
+        raise NoReport(f"the segment is gone since it was asked for: {reason}") from None
+    features = model.features or {}
+
+    def inside(batch: pa.RecordBatch) -> pa.RecordBatch:
+        fitted = evaluated.fit(batch, features)
+        return batch.filter(pa.array(evaluated.in_segment(fitted, features, name, value, model.config.slices)))
+
+    return inside
 
 
 def _request_json(model: catalog.Model, stretch: str, features: dict[str, str], notes: list[str]) -> str:

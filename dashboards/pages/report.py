@@ -41,8 +41,8 @@ def newest(connection: Connection, model: Model) -> list[ReportPage]:
     ]
 
 
-def ask(connection: Connection, model: Model, from_: str, to: str, now: int) -> str:
-    """Ask for a report of the stretch (times as RFC 3339); returns its id.
+def ask(connection: Connection, model: Model, from_: str, to: str, segment: str, now: int) -> str:
+    """Ask for a report of the stretch (times as RFC 3339) and, where one is named, segment; returns its id.
 
     Raises:
         Invalid: a time cannot be read, or the stretch is empty.
@@ -54,4 +54,4 @@ def ask(connection: Connection, model: Model, from_: str, to: str, now: int) -> 
         raise Invalid(f"the stretch of the report: {error}") from None
     if to_us <= from_us:
         raise Invalid("the stretch of the report is empty")
-    return reports.ask(connection, model, from_us, to_us, now).id
+    return reports.ask(connection, model, from_us, to_us, now, segment.strip()).id

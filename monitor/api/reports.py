@@ -31,6 +31,7 @@ _BODY = {
                     "properties": {
                         "from": {"type": "string", "format": "date-time"},
                         "to": {"type": "string", "format": "date-time"},
+                        "segment": {"type": "string", "description": "NAME:VALUE", "maxLength": 600},
                     },
                 }
             }
@@ -46,6 +47,7 @@ def show(model: str, report: reports.Report) -> dict[str, Any]:
         "id": report.id,
         "from": clock.render(report.from_at),
         "to": clock.render(report.to_at),
+        "segment": report.segment or None,
         "state": report.state,
         "progress": report.progress,
         "error": report.error,
@@ -59,7 +61,10 @@ def show(model: str, report: reports.Report) -> dict[str, Any]:
 
 @router.post("/v1/models/{model}/reports", status_code=202, openapi_extra=_BODY)
 def ask_for_report(ctx: Ctx, response: Response, model: str, body: JsonObject) -> dict[str, Any]:
-    """Ask for a report of from <= timestamp < to; 202 and where to ask for it again."""
+    """Ask for a report of from <= timestamp < to, and of one segment; 202 and where to ask for it again."""
+    segment = body.pop("segment", None) or ""
+    if not isinstance(segment, str):
+        raise Invalid.field("segment", "must be a text: NAME:VALUE")
     from_at, to_at = (_instant(body, name) for name in ("from", "to"))
     if body:
         raise Invalid.field(printable(next(iter(body))), "is not a field that is known here")
@@ -67,7 +72,7 @@ def ask_for_report(ctx: Ctx, response: Response, model: str, body: JsonObject) -
         raise Invalid.field("to", "must be later than `from`")
     with writing(ctx.engine) as connection:
         found = catalog.get_model(connection, ctx.principal.project_id, model)
-        made = reports.ask(connection, found, from_at, to_at, clock.now())
+        made = reports.ask(connection, found, from_at, to_at, clock.now(), segment)
     shown = show(found.name, made)
     response.headers["location"] = shown["url"]
     return shown

@@ -140,6 +140,17 @@ def to_rows(
     )
 
 
+def in_segment(
+    batch: pa.RecordBatch, features: Mapping[str, str], name: str, value: str, slices: Mapping[str, Slice] = NO_SLICES
+) -> NDArray[np.bool_]:
+    """bool[n]: the rows of a fitted batch that are in the segment NAME:VALUE, as profiles count them."""
+    n = batch.num_rows
+    found = {name: batch.column(i) for i, name in enumerate(batch.schema.names)}
+    column = _sliced(found, slices[name], features, n) if name in slices else _segment(found, name, features, n)
+    places = [place for place, level in enumerate(column.levels) if level == value]
+    return np.isin(column.codes, places)
+
+
 def _actual(
     found: Mapping[str, pa.Array], task: str, held: Sequence[Held | None] | None, stamps: NDArray[np.int64] | None
 ) -> tuple[Column | None, NDArray[np.float64] | None]:
