@@ -58,7 +58,7 @@ class Links:
         return self._page(f"/models/{_name(model)}/features/{_name(feature)}") + _query(**query)
 
     def versions(self, model: str, **query: str | None) -> str:
-        return f"{self.model(model)}/versions" + _query(**query)
+        return self._page(f"/models/{_name(model)}/versions") + _query(**query)
 
     def reports(self, model: str) -> str:
         return f"{self._below(model)}/reports"
@@ -85,7 +85,7 @@ class Links:
         return f"{self._below(model)}/budget"
 
     def slices(self, model: str) -> str:
-        return f"{self.model(model)}/slices"
+        return f"{self._below(model)}/slices"
 
     def search(self, model: str, search: str) -> str:
         return f"{self.slices(model)}/{_name(search)}"
@@ -149,7 +149,7 @@ class Links:
         return f"{self.channels()}/{_name(channel)}/deliveries/{_name(delivery)}/replay"
 
     def rows(self, model: str, **query: str | None) -> str:
-        return f"{self.model(model)}/rows" + _query(**query)
+        return f"{self._below(model)}/rows" + _query(**query)
 
     def settings(self) -> str:
         return f"{self.root}/settings"

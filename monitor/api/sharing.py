@@ -19,7 +19,10 @@ from monitor.store.session import reading
 
 PREFIX = "/shared/"
 SHARED = re.compile(r"/shared/([A-Za-z0-9_-]{20,100})(/badge\.svg)?")
-MAY_BE_SHARED = re.compile(r"/models/([^/]+)(?!/reports|/backtests)(?:/.*)?|/alerts/([^/]+)")
+# Numbers may be shared; raw rows, searches through them and foreign reports may not.
+MAY_BE_SHARED = re.compile(
+    r"/models/([^/]+)(?:/(?:features|features/.+|versions|monthly|monthly/[^/]+))?|/alerts/([^/]+)"
+)
 MAY_BE_CHOSEN = ("range", "from", "to", "metric", "q", "sort")
 STRETCH = ("range", "from", "to")
 

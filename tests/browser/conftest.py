@@ -139,7 +139,7 @@ class Watched:
         self.base_url = base_url
         self.wrong: list[str] = []
         context.add_init_script(TELL_REPORTS)
-        context.on("console", lambda message: self._note(message.type, message.text))
+        context.on("console", lambda message: self._note(message.type, f"{message.text} {message.location['url']}"))
         context.on("weberror", lambda error: self.wrong.append(str(error.error)))
         context.on("dialog", lambda dialog: (self.wrong.append("a dialog: " + dialog.message), dialog.dismiss()))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIRouter
 from playwright.sync_api import Browser, Page
 from starlette.routing import Match
 
@@ -18,6 +18,7 @@ RULES = {
     "rules": {"target-size": {"enabled": True}},
     "resultTypes": ["violations"],
 }
+FILES = ("/html", "/pdf")  # routes that give a file to keep
 COLOURS = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
 AXE = Axe()
 
@@ -46,10 +47,20 @@ def plain(desk: Watched) -> Iterator[Page]:
     page.close()
 
 
+def every_page(router: APIRouter) -> Iterator[APIRoute]:
+    """Every route that answers GET, those of included routers too."""
+    for route in router.routes:
+        inner = getattr(route, "original_router", None)
+        if inner is not None:
+            yield from every_page(inner)
+        elif isinstance(route, APIRoute) and "GET" in route.methods:
+            yield route
+
+
 def test_the_list_of_pages_is_whole(all_pages: dict[str, str]) -> None:
     addresses = [{"type": "http", "method": "GET", "path": url.partition("?")[0]} for url in all_pages.values()]
-    for route in routes.router.routes:
-        if isinstance(route, APIRoute) and "GET" in route.methods and not route.path.startswith("/static/"):
+    for route in every_page(routes.router):
+        if not route.path.startswith("/static/") and not route.path.endswith(FILES):
             assert any(route.matches(one)[0] is Match.FULL for one in addresses), f"no test opens {route.path}"
 
 

@@ -89,7 +89,16 @@ def test_a_link_opens_nothing_but_its_page(pages: TestClient, visitor: TestClien
 
 
 def test_what_cannot_be_shared_is_refused(pages: TestClient, seeded: Seeded) -> None:
-    for address in ("/", "/doctor", "/channels", "/v1/models", "//example.com/models/x", "/models/churn/reports/1", ""):
+    for address in (
+        "/",
+        "/doctor",
+        "/channels",
+        "/v1/models",
+        "//example.com/models/x",
+        "/models/churn/reports/1",
+        "/models/churn/rows",
+        "",
+    ):
         assert pages.post("/shares", data={"address": address}).status_code == 422, address
     assert pages.post("/shares", data={"address": LINKS.model("unknown")}).status_code == 404
     assert pages.post("/shares", data={"address": LINKS.model(seeded.drifting), "span": "9y"}).status_code == 422
