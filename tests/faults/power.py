@@ -238,12 +238,12 @@ def judge(folder: Path, files: dict[str, bytearray], acknowledged: list[Sent], v
 
 
 def replay(folder: Path, requests: int, wanted: int, synchronous: str) -> Verdicts:
-    """Record, then judge about so many states, spread over all points; each point has its plain cases."""
+    """Record, then judge at least so many states, spread over all points; each point has its plain cases."""
     disk, operations, acknowledged, later = record(folder, requests, synchronous)
     assert sum(one.kind == "answer" for one in operations) == len(later), "an answer is missing in the record"
     verdicts, chance = Verdicts(operations=len(operations)), random.Random(wanted)
-    points = sum(one.kind != "answer" for one in operations)
-    each = max(2, round(wanted / points))
+    unsure = sum(one.kind not in ("answer", "sync") for one in operations)  # points with something that is not synced
+    each = max(2, -(-wanted // unsure))
     answers = iter(later)
     for one in operations:
         if one.kind == "answer":
