@@ -68,7 +68,7 @@ def load(
     chosen = metric if metric in offered else offered[0]
     calibration = words.CALIBRATION[model.task]
     latencies = ("latency_p50", "latency_p95", "latency_p99")
-    expected = performance.estimate_of(chosen)
+    expected = performance.estimate_of(model.task, chosen)
     drawn = ("volume", *latencies, chosen, calibration, *([expected] if expected else []))
     wanted: list[Wanted] = [(name, None) for name in drawn]
     shelf = KeptShelf(connection, model)

@@ -44,10 +44,10 @@ def headline(metric: str, value: Value | None) -> str:
     return formats.number(value.value, words.unit(metric)) if value is not None and is_enough(metric, value) else ""
 
 
-def estimate_of(metric: str) -> str | None:
-    """The metric that says what to expect of this one before outcomes come, where there is one."""
+def estimate_of(task: str, metric: str) -> str | None:
+    """The metric that says what to expect of this one before outcomes come, where the task has one."""
     name = f"estimated_{metric}"
-    return name if name in METRICS else None
+    return name if name in METRICS and task in METRICS[name].tasks else None
 
 
 def chart(

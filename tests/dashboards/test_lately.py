@@ -6,7 +6,9 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
+from dashboards import words
 from dashboards.links import Links, stretch
+from dashboards.pages.performance import estimate_of
 from monitor.clock import DAY
 from tests.dashboards.seeded import DRIFTED, REFERENCE, START, WINDOW, Seeded
 
@@ -45,3 +47,15 @@ def test_what_was_expected_is_drawn_open_until_outcomes_confirm_it(pages: TestCl
     assert known[0] == pytest.approx(realized[0], abs=0.2)
     assert min(known) > 0.6 and min(v for v in realized if v is not None) < 0.4  # scores lost their meaning: unseen
     assert '<th scope="col">Estimated</th>' in html
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_a_model_without_estimates_has_its_page(pages: TestClient, task: str) -> None:
+    assert pages.put(f"/v1/models/{task}", json={"task": task}).status_code == 201
+    for metric in words.PERFORMANCE[task]:
+        assert pages.get(LINKS.model(task, metric=metric)).status_code == 200
+
+
+def test_only_tasks_with_scores_of_one_class_have_estimates() -> None:
+    assert estimate_of("binary", "accuracy") == "estimated_accuracy"
+    assert estimate_of("multiclass", "accuracy") is None and estimate_of("binary", "brier") is None
