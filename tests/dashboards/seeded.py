@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from fastapi.testclient import TestClient
+from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from monitor import clock, jobs
@@ -108,3 +109,17 @@ def _send(client: TestClient, model: str, windows: range, random: np.random.Gene
 
 def _ok(answer: object) -> None:
     assert getattr(answer, "status_code") < 300, getattr(answer, "text")  # noqa: B009
+
+
+def statements(engine: Engine) -> list[str]:
+    """What is sent to the database from now on, but for who is asking: that is remembered for seconds, so whether it
+    is looked up depends on how fast the machine is."""
+    found: list[str] = []
+
+    def take(*call: object) -> None:
+        text = str(call[2])
+        if "FROM api_key" not in text and "FROM login_session" not in text:
+            found.append(text)
+
+    event.listen(engine, "before_cursor_execute", take)
+    return found

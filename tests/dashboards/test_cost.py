@@ -4,14 +4,13 @@ import gzip
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from dashboards.links import Links
 from monitor.store import blocks
 from monitor.store.alerts import list_alerts
 from monitor.store.session import reading
-from tests.dashboards.seeded import Seeded
+from tests.dashboards.seeded import Seeded, statements
 
 LINKS = Links()
 QUERIES = {  # at most
@@ -34,10 +33,7 @@ QUERIES = {  # at most
 
 @pytest.fixture
 def asked(seeded_engine: Engine) -> list[str]:
-    """The statements that were sent to the database."""
-    found: list[str] = []
-    event.listen(seeded_engine, "before_cursor_execute", lambda *call: found.append(call[2]))
-    return found
+    return statements(seeded_engine)
 
 
 @pytest.mark.parametrize("url", QUERIES)
@@ -67,6 +63,7 @@ def test_no_page_reads_a_row(pages: TestClient, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(blocks, "decode", never)
     monkeypatch.setattr(blocks, "read_blocks_between", never)
+    monkeypatch.setattr(blocks, "read_together", never)
     for url in QUERIES:
         assert pages.get(url).status_code == 200
 

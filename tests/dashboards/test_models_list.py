@@ -5,7 +5,6 @@ import re
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
-from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from dashboards import words
@@ -17,7 +16,7 @@ from monitor.stats.measure import FIRST
 from monitor.store import tables as t
 from monitor.store.catalog import put_model
 from monitor.store.session import writing
-from tests.dashboards.seeded import Seeded
+from tests.dashboards.seeded import Seeded, statements
 
 LINKS = Links()
 
@@ -75,8 +74,7 @@ def test_the_list_shows_the_metric_that_is_chosen_first_on_a_models_page() -> No
 
 
 def test_a_list_of_more_models_asks_no_more(pages: TestClient, seeded_engine: Engine) -> None:
-    asked: list[str] = []
-    event.listen(seeded_engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    asked = statements(seeded_engine)
     counts = {}
     for many in (3, 130):
         with writing(seeded_engine) as connection:
