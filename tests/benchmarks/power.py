@@ -3,7 +3,7 @@
     python -m tests.benchmarks.power [--states 10000]
 
 How it is simulated stands in tests/faults/power.py. Beside the product's synchronous=FULL the same with NORMAL, which
-must lose acknowledged rows, and with OFF, which must break the file: a tenth of the states each. The last line is one
+must lose acknowledged rows, and with OFF, which must lose more: a tenth of the states each. The last line is one
 JSON object.
 """
 

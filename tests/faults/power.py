@@ -6,7 +6,7 @@ strace records what the process writes, syncs and answers while a client sends. 
 its file may be on the disk after a power loss or not, whole or torn: so after every operation there are states in which
 none of it is there, all, a beginning, a random part, or parts that are torn at sectors of 512 bytes. Each state is
 opened with the product's own store, and compared with what had been answered by then. As in SQLite's own crash tests;
-a sync is believed. With NORMAL the same harness must find losses, with OFF broken files. The last line is one JSON
+a sync is believed. With NORMAL the same harness must find losses, with OFF more of them. The last line is one JSON
 object.
 """
 
