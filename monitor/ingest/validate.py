@@ -1,9 +1,11 @@
 """The rules that every row must keep, checked on columns. What breaks one is rejected; the rest goes on."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,6 +25,7 @@ MAX_LONG_TEXT = 8192  # bytes of a feature of kind text, and of an error
 MAX_FEATURES = 1000
 MAX_TAGS = 50
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NAMES = "a name must have 1 to 256 bytes and no NUL character"
 _ROLES = ["live", "shadow"]
 _SERVED_FROM = ["online", "precomputed", "fallback"]
 
@@ -70,7 +73,7 @@ def validate_predictions(draft: Draft, model: Model, at: Times) -> PredictionBat
     Raises:
         Invalid: names that no row may have, or too many features.
     """
-    draft = _check_names(draft)
+    draft = _check_names_beside(_check_names(draft))
     draft = _check_years(_check_texts(draft, model))
     draft = _check_values(draft, model)
     draft, stamps, known, filled = _fill_times(draft, at)
@@ -109,10 +112,9 @@ def _check_names(draft: Draft) -> Draft:
         prefix, inner = name[:2], name[2:]
         if prefix not in counts:
             continue
-        if not inner or len(inner.encode()) > MAX_TEXT or "\x00" in inner:
+        if not _is_name(inner):
             given = ~np.asarray(draft.columns[name].is_null())
-            why = f"{words[prefix]}: a name must have 1 to 256 bytes and no NUL character"
-            draft = draft.reject(given, "invalid", why)
+            draft = draft.reject(given, "invalid", f"{words[prefix]}: {_NAMES}")
             draft.columns.pop(name)
         else:
             counts[prefix] += 1
@@ -120,6 +122,27 @@ def _check_names(draft: Draft) -> Draft:
         if counts[prefix] > limit:
             raise Invalid.field(words[prefix], f"at most {limit} different names")
     return draft
+
+
+def _check_names_beside(draft: Draft) -> Draft:
+    """The same for features that stand beside the schema: their names are in each row's JSON."""
+    beside = draft.columns.get("extra")
+    if beside is None or beside.null_count == len(beside):
+        return draft
+    bad = np.array([text is not None and not all(map(_is_name, _names_in(text))) for text in beside.to_pylist()])
+    return draft.reject(bad, "invalid", f"features: {_NAMES}")
+
+
+def _names_in(text: str) -> Iterable[str]:
+    try:
+        found: dict[str, object] = orjson.loads(text)
+    except orjson.JSONDecodeError:  # too long, and so cut off: nobody reads names out of it
+        return ()
+    return found
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text.encode()) <= MAX_TEXT and "\x00" not in text
 
 
 def _check_texts(draft: Draft, model: Model) -> Draft:

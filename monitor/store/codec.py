@@ -1,8 +1,8 @@
 """The payload of a block: a batch in as few bytes as quick reading allows.
 
-A payload is a head, plain numbers, and two zstd frames. A frame holds an Arrow IPC stream: the one of ids and other
-texts that counting rows does not need, the other of every other column that is not plain, with texts that repeat as
-codes. Two things are known of the float columns of real logs, and both are made use of:
+A payload is a head, plain numbers, and two zstd frames. A frame holds an Arrow IPC stream: the one of ids, which
+counting rows does not need, the other of every other column that is not plain, with texts that repeat as codes. Two
+things are known of the float columns of real logs, and both are made use of:
 
 - Most are decimals: 41.35 is stored as the integer 4135, in the smallest width that holds the column, and read back as
   4135 / 100, which is the same float to the bit (Afroozeh, Kuffo and Boncz, "ALP: Adaptive lossless floating-point
@@ -28,12 +28,12 @@ from monitor.columns import concatenate, pack, unpack
 Floats = NDArray[np.float64]
 
 _ZSTD = pa.Codec("zstd", compression_level=1)
-_HEAD = struct.Struct("<QIIII")  # rows; bytes of the stream and its frame, of the stream of texts aside and its frame
+_HEAD = struct.Struct("<QIIII")  # rows; bytes of the stream and its frame, of the stream aside and its frame
 _POWERS = 10.0 ** np.arange(10)  # digits behind the point
 _LARGEST = float(2**31 - 1)
 _SAMPLE = 64  # rows that are asked first; fewer rows are not worth the question
 _DISTINCT = 0.75  # of them: below, a compressor finds what repeats
-_ASIDE = ("id", "extra")
+_ASIDE = ("id",)  # read only where they are asked for
 _LAYOUT = b"layout"  # in the metadata of the stream's schema
 
 
@@ -84,7 +84,7 @@ def decode_runs(payloads: Iterable[bytes], columns: Sequence[str] | None = None)
 
 class _Opened(NamedTuple):
     """A block's parts: its stream, the bytes that say what is in it, its plain numbers, float64[columns, rows], and
-    the texts that lie aside, None where nobody asked for them."""
+    the columns that lie aside, None where nobody asked for them."""
 
     stream: pa.RecordBatch
     schema: bytes
