@@ -29,6 +29,7 @@ Floats = NDArray[np.float64]
 
 _ZSTD = pa.Codec("zstd", compression_level=1)
 _HEAD = struct.Struct("<QIIII")  # rows; bytes of the stream and its frame, of the stream aside and its frame
+_FRAME = b"\x28\xb5\x2f\xfd"  # how a zstd frame begins
 _POWERS = 10.0 ** np.arange(10)  # digits behind the point
 _LARGEST = float(2**31 - 1)
 _SAMPLE = 64  # rows that are asked first; fewer rows are not worth the question
@@ -93,6 +94,8 @@ class _Opened(NamedTuple):
 
     @classmethod
     def of(cls, payload: bytes, columns: Sequence[str] | None) -> "_Opened":
+        if payload[8:12] == _FRAME:  # of a time when a payload was the length of a stream and its frame
+            payload = _HEAD.pack(0, int.from_bytes(payload[:8], "little"), len(payload) - 8, 0, 0) + payload[8:]
         rows, size, framed, more, texts = _HEAD.unpack_from(payload)
         last = len(payload) - texts
         first = last - framed
@@ -110,7 +113,8 @@ class _Opened(NamedTuple):
 
 def _assembled(blocks: list[_Opened], columns: Sequence[str] | None) -> pa.RecordBatch:
     """The rows of blocks of one layout."""
-    layout = msgspec.json.decode(blocks[0].stream.schema.metadata[_LAYOUT], type=_Layout)
+    written = (blocks[0].stream.schema.metadata or {}).get(_LAYOUT)
+    layout = _Layout() if written is None else msgspec.json.decode(written, type=_Layout)
     stream = concatenate([one.stream for one in blocks])
     arrays = dict(zip(stream.schema.names, stream.columns, strict=True))
     texts = [one.aside for one in blocks if one.aside is not None]

@@ -75,3 +75,16 @@ def test_a_run_of_blocks_reads_as_its_blocks_do_one_after_the_other() -> None:
 def test_decimals_take_a_fraction_of_the_bytes_of_noise() -> None:
     noise, short = block(1), block(1, digits=2)
     assert len(encode(noise)) - len(encode(short)) > 5 * ROWS  # of eight bytes a row
+
+
+def test_blocks_that_are_one_frame_are_read_too() -> None:
+    batch = block(1)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    stream = sink.getvalue()
+    frame = pa.Codec("zstd", compression_level=1).compress(stream, asbytes=True)
+    earlier = len(stream).to_bytes(8, "little") + frame
+    assert decode(earlier).equals(batch)
+    assert decode(earlier, ["f:y"]).equals(batch.select(["f:y"]))
+    assert [run.num_rows for run in decode_runs([earlier, earlier, encode(batch)], ["f:x"])] == [2 * ROWS, ROWS]
