@@ -107,7 +107,8 @@ def _due(connection: Connection, model: Model, wall: int) -> Month | None:
     now = catalog.model_now(connection, model, wall)
     ripe = now - model.config.label_delay_us - model.config.grace_us
     month = Month.holding(model, ripe).before(model)
-    told = {one.asked["month"] for one in tasks.listed(connection, model.id, KIND, tasks.KEPT)}
+    listed = tasks.listed(connection, model.id, KIND, tasks.KEPT)
+    told = {one.asked["month"] for one in listed if one.result is None or json.loads(one.result)["complete"]}
     if month.name in told or not count_judged(connection, model.id, month.from_at, month.to_at):
         return None
     return month

@@ -55,12 +55,21 @@ def archive_and_expire(engine: Engine, model: Model, before: int, place: Place) 
         rows = sum(batch.num_rows for batch in batches)
         gone = retention.remove_archived(engine, model.id, starts, rows, end.next_outcome, before)
         if gone == 0:
-            # Something changed since it was read: an erasure, a new outcome, a new binning. Nothing of it stays here.
-            for path in written:
-                place.remove(path)
+            # Something changed since it was read: an erasure, a new outcome, a new binning. Nothing of it stays here,
+            # unless another sweeper has meanwhile kept the very same rows under the same name, and removed them there.
+            if not _kept_by_another(engine, model, first, following, end.erased):
+                for path in written:
+                    place.remove(path)
             return removed
         removed += gone
     return removed
+
+
+def _kept_by_another(engine: Engine, model: Model, first: int, following: int, erased: int | None) -> bool:
+    """Whether the rows first … following - 1 are in the log no more, and not by an erasure."""
+    with reading(engine) as connection:
+        left = any(True for _ in blocks.read_blocks(connection, model.id, first, following, ["timestamp"]))
+        return not left and blocks.log_end(connection, model.id).erased == erased
 
 
 def _runs(expired: list[retention.Expired]) -> Iterator[list[retention.Expired]]:

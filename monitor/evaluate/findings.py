@@ -17,6 +17,7 @@ from monitor.store.catalog import Model
 from monitor.store.schema_findings import MISSING, NEW, RETYPED, Place, SchemaFinding, Seen
 
 EXTRA = "extra"
+MAX_NAME = 256  # bytes of a feature's name
 FEWEST = 20  # rows of a window in which a feature that none of them has is missed
 _SHOWN = 3  # names in a sentence
 _RECENT = 3  # windows for which a finding counts as one of now
@@ -54,9 +55,11 @@ def carried(batch: pa.RecordBatch, features: Mapping[str, str]) -> dict[Place, S
 
 def _names(text: str) -> Sequence[str]:
     try:
-        return list(msgspec.json.decode(text, type=dict[str, msgspec.Raw]))
+        names = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except msgspec.DecodeError:  # too long, and so cut off
         return [""]
+    # Rows of an earlier time may have names that no row is taken with now, nor every database can hold.
+    return [name if len(name.encode()) <= MAX_NAME and "\x00" not in name else "" for name in names]
 
 
 def absent(profile: Profile, reference: Profile | None) -> list[str] | None:

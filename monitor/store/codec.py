@@ -124,7 +124,8 @@ def _assembled(blocks: list[_Opened], columns: Sequence[str] | None) -> pa.Recor
     numbers = blocks[0].numbers if len(blocks) == 1 else np.concatenate([one.numbers for one in blocks], axis=1)
     arrays |= {name: pa.array(row) for name, row in zip(layout.plain, numbers, strict=True)}
     order = layout.order or stream.schema.names
-    names = [name for name in order if name in arrays] if columns is None else [n for n in order if n in set(columns)]
+    wanted = arrays.keys() if columns is None else arrays.keys() & set(columns)
+    names = [name for name in order if name in wanted]
     for name in layout.decimal.keys() & names:
         arrays[name] = _from_decimal(arrays[name], layout.decimal[name], name in layout.minus_zero)
     return pa.RecordBatch.from_arrays([arrays[name] for name in names], names=names)

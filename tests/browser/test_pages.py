@@ -115,7 +115,7 @@ def test_numbers_of_a_chart_are_there_as_a_table(desk: Watched, running_app: Run
 
 
 def test_an_alert_is_acknowledged_then_resolved(desk: Watched, running_app: Running) -> None:
-    page = desk.open(alert_of(running_app, "performance"))
+    page = desk.open(alert_of(running_app, "quality"))  # the others are what other tests look at
     page.get_by_role("button", name="Acknowledge").click()
     page.wait_for_selector(".title .pill:has-text('Acknowledged')")
     page.get_by_role("button", name="Resolve").click()

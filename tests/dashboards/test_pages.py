@@ -129,7 +129,7 @@ def test_a_model_with_alerts_answers_since_when_and_why_at_the_top(pages: TestCl
     html = pages.get(LINKS.model(seeded.drifting)).text
     first = html.index("Inputs changed")
     assert first < html.index("Traffic</bdi>")
-    assert "<code>amount</code> moved up" in html and "`" not in html
+    assert "<code>amount</code> rose by" in html and "`" not in html
     assert re.search(r'since <time datetime="2026-03-1\dT', html)
 
 

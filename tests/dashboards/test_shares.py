@@ -58,6 +58,17 @@ def test_a_link_shows_its_page_read_only(pages: TestClient, visitor: TestClient,
     assert 'aria-current="true">24h' in shorter.text and 'aria-current="true">Recall' in shorter.text
 
 
+def test_a_shared_alert_tells_what_happened_and_not_who_did_or_heard_it(
+    pages: TestClient, visitor: TestClient, seeded: Seeded, seeded_engine: Engine
+) -> None:
+    address = LINKS.alert(alert_of(seeded_engine))
+    pages.post(f"{address}/comment", data={"comment": "ask the people of billing"})
+    inside, outside = pages.get(address).text, visitor.get(share(pages, address)).text
+    for told in ("ask the people of billing", "Who was told"):
+        assert told in inside and told not in outside
+    assert "First evidence" in outside and "Why: 2 causes" in outside
+
+
 @pytest.mark.parametrize("name", [*FEATURES])
 def test_features_of_any_name_are_shared(pages: TestClient, visitor: TestClient, seeded: Seeded, name: str) -> None:
     link = share(pages, LINKS.feature(seeded.drifting, name, range_="all"))

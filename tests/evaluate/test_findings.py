@@ -4,20 +4,21 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from sqlalchemy.engine import Engine
 
 from monitor import clock, jobs
 from monitor.clock import HOUR, MINUTE
 from monitor.doctor import models as doctor
-from monitor.evaluate import health
+from monitor.evaluate import findings, health
 from monitor.evaluate.references import put_reference
 from monitor.ingest.decode import decode_predictions
 from monitor.ingest.flow import validated
 from monitor.ingest.writer import Writer
 from monitor.settings import Settings
 from monitor.store import catalog, schema_findings
-from monitor.store.schema_findings import MISSING, NEW, RETYPED
+from monitor.store.schema_findings import MISSING, NEW, RETYPED, Seen
 from monitor.store.session import reading, writing
 from tests.evaluate.small import START, Log, to_batch
 
@@ -154,3 +155,8 @@ def test_very_many_new_names_are_counted_together_beyond_a_bound(stream: Stream)
     assert len(found) == schema_findings.MOST + 1
     assert sum(rows for rows, _, _ in found.values()) == 30 * 30
     assert any("more came in" in reason for reason in stream.told("m", START + HOUR)[0].reasons)
+
+
+def test_names_that_no_database_could_hold_are_counted_under_the_empty_one() -> None:
+    batch = pa.record_batch({"timestamp": [1, 2], "extra": [json.dumps({"a\x00b": 1, "x" * 300: 2}), '{"fine": 1}']})
+    assert findings.carried(batch, {}) == {("", NEW): Seen(2, 1, 1), ("fine", NEW): Seen(1, 2, 2)}
