@@ -36,7 +36,10 @@ def tidy(connection: Connection, project_id: int, model_id: int) -> None:
 
 
 def drop_gone(connection: Connection, model_id: int) -> None:
-    """Look no more into segments whose rows are all gone, because what is kept begins after them."""
+    """Look no more into segments whose rows are all gone, because what is kept begins after them.
+
+    The model's log is locked: a block that came after the look would lose its segment, a merge one that it has listed.
+    """
     lowest = connection.scalar(sa.select(sa.func.min(block.c.first_row)).where(block.c.model_id == model_id))
     gone = [id_segment.c.model_id == model_id, id_segment.c.state == LIVE]
     if lowest is not None:

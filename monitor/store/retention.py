@@ -4,11 +4,13 @@ Everything is done in short transactions, a block or a few thousand rows each, s
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from monitor.errors import NotFound
 from monitor.store import blocks, id_index, id_merge, profiles
 from monitor.store import tables as t
 from monitor.store.blocks import IN_LIMIT, key_in
@@ -63,7 +65,8 @@ def expire_blocks(engine: Engine, model_id: int, before: int) -> int:
     for row in expired:
         with writing(engine) as connection:
             removed += _remove_block(connection, model_id, row.first_row, before)
-    with writing(engine) as connection:
+    with suppress(NotFound), writing(engine) as connection:  # deleted meanwhile, and the index with it
+        blocks.lock_log(connection, model_id)  # no block comes between the look at the lowest and the leaving
         id_merge.drop_gone(connection, model_id)
     return removed
 

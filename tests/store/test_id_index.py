@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import Connection, Engine
 
-from monitor.store import blocks, id_erase, id_index, id_keys, id_merge, id_pages
+from monitor.store import blocks, id_erase, id_index, id_keys, id_merge, id_pages, retention
 from monitor.store import tables as t
 from monitor.store.id_keys import Entries, numbers, raw
 from monitor.store.identity import key_numbers, keys_of
@@ -205,3 +205,48 @@ def test_a_merge_that_is_overtaken_comes_to_nothing(engine: Engine, log: int, mo
         assert {state for state, _ in states} == {id_index.LIVE}
         pages = set(connection.scalars(sa.select(t.id_page.c.segment_id)))
         assert pages == set(connection.scalars(sa.select(t.id_segment.c.id)))
+
+
+def profiled(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(sa.update(t.watermark).values(next_row=10**6, next_outcome=10**6))
+
+
+def test_rows_that_come_while_the_last_expired_ones_leave_keep_their_identity(postgres_engine: Engine) -> None:
+    log = Log.make(postgres_engine, features={"x": "numeric"}).model_id
+    old, new = ([bytes([n + offset]) * 16 for n in range(4)] for offset in (0, 100))
+    with writing(postgres_engine) as connection:
+        add(connection, log, old, [1] * 4)
+    profiled(postgres_engine)
+    tried: list[bool] = []
+
+    def ingest() -> bool:
+        """Whether it did not have to wait."""
+        try:
+            with writing(postgres_engine) as connection:
+                connection.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")
+                add(connection, log, new, [1] * 4)
+        except sa.exc.OperationalError:
+            return False
+        return True
+
+    def meanwhile(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE id_segment") and not tried:
+            tried.append(False)
+            tried[0] = ingest()
+
+    sa.event.listen(postgres_engine, "before_cursor_execute", meanwhile)
+    assert retention.expire_blocks(postgres_engine, log, before=1) == 4
+    assert len(tried) == 1
+    assert tried[0] or ingest()
+    with reading(postgres_engine) as connection:
+        assert id_index.present(connection, log, old + new) == set(new)
+
+
+def test_blocks_of_a_model_that_is_deleted_meanwhile_expire_without_complaint(engine: Engine, log: int) -> None:
+    with writing(engine) as connection:
+        add(connection, log, [bytes(16)], [1])
+    profiled(engine)
+    with writing(engine) as connection:
+        connection.execute(sa.delete(t.log_position).where(t.log_position.c.model_id == log))
+    assert retention.expire_blocks(engine, log, before=1) == 1
