@@ -140,6 +140,8 @@ def _build(engine: Engine, project_id: int, model_id: int, group: Sequence[Segme
             entries, pages = entries + len(part), pages + -(-len(part) // PAGE)
     except id_index.Moved:
         return False
+    if not entries:  # a segment that has become empty goes when it does, so that these have something
+        return False
     with writing(engine) as connection:
         lock_log(connection, model_id)
         sources = (id_segment.c.model_id == model_id, id_segment.c.id.in_([one.id for one in group]))
@@ -161,13 +163,19 @@ class _Source:
         self._segment = segment
         with reading(engine) as connection:
             self._pages = _numbers(connection, segment.id)
-        self.held = self._next()
+        self.held = NONE
+        self._fill()
 
     def _next(self) -> Entries:
         """The next pages; each time in a transaction of its own, since a long one would hold up checkpoints."""
         some, self._pages = self._pages[: STEP // 4], self._pages[STEP // 4 :]
         with reading(self._engine) as connection:
             return Entries.joined([NONE, *read_pages(connection, self._segment, some)])
+
+    def _fill(self) -> None:
+        """Nothing is at hand only where nothing is left: pages that erasing has emptied are passed over."""
+        while not len(self.held) and self._pages:
+            self.held = self._next()
 
     @property
     def last(self) -> np.ndarray | None:
@@ -178,8 +186,7 @@ class _Source:
         """The entries up to a key; None: all that are at hand."""
         upto = len(self.held) if limit is None else self.held.upto(limit)
         taken, self.held = self.held.part(slice(0, upto)), self.held.part(slice(upto, None))
-        while not len(self.held) and self._pages:
-            self.held = self._next()
+        self._fill()
         return taken
 
 

@@ -250,3 +250,40 @@ def test_blocks_of_a_model_that_is_deleted_meanwhile_expire_without_complaint(en
     with writing(engine) as connection:
         connection.execute(sa.delete(t.log_position).where(t.log_position.c.model_id == log))
     assert retention.expire_blocks(engine, log, before=1) == 1
+
+
+def three_segments(engine: Engine, log: int) -> list[list[bytes]]:
+    """The keys of three segments of two pages each, which wait to be merged in the background."""
+    keys = [[bytes([8 * segment + n]) * 16 for n in range(8)] for segment in range(3)]
+    with writing(engine) as connection:
+        for some in keys:
+            add(connection, log, some, [1] * 8)
+    return keys
+
+
+@pytest.mark.parametrize("emptied_ones", [1, 3])
+def test_segments_whose_first_pages_were_erased_are_merged_without_loss(
+    engine: Engine, log: int, monkeypatch: pytest.MonkeyPatch, emptied_ones: int
+) -> None:
+    monkeypatch.setattr(id_merge, "AT_ONCE", 0)
+    keys = three_segments(engine, log)
+    gone = [key for some in keys[:emptied_ones] for key in some[:4]]
+    with writing(engine) as connection:
+        blocks.remove_rows(connection, log, [row for _, _, row in id_index.rows_of_keys(connection, log, gone)])
+        id_erase.erase(connection, log, gone)
+    assert id_merge.compact(engine, log)
+    with reading(engine) as connection:
+        assert len(id_index.segments(connection, log)) == 1
+        every = [key for some in keys for key in some]
+        assert id_index.present(connection, log, every) == set(every) - set(gone)
+
+
+def test_a_merge_that_read_nothing_leaves_its_sources(
+    engine: Engine, log: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(id_merge, "AT_ONCE", 0)
+    monkeypatch.setattr(id_merge, "_merged", lambda *_: iter(()))
+    keys = [key for some in three_segments(engine, log) for key in some]
+    assert not id_merge.compact(engine, log)
+    with reading(engine) as connection:
+        assert id_index.present(connection, log, keys) == set(keys)
