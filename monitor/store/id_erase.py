@@ -19,9 +19,11 @@ def erase(connection: Connection, model_id: int, keys: Sequence[bytes]) -> None:
     pages keep their numbers, and one that becomes empty stays.
     """
     unseen = (id_segment.c.model_id == model_id, id_segment.c.state != LIVE)
-    for segment_id in connection.scalars(sa.select(id_segment.c.id).where(*unseen)).all():
+    # First the segment, which waits for a builder to end its transaction: its pages are seen only then. Who goes on
+    # building finds it gone, and writes no more.
+    removed = connection.scalars(sa.delete(id_segment).where(*unseen).returning(id_segment.c.id)).all()
+    for segment_id in removed:
         connection.execute(sa.delete(id_page).where(id_page.c.segment_id == segment_id))
-    connection.execute(sa.delete(id_segment).where(*unseen))  # whoever builds one will find it gone
     wanted = numbers(keys)
     wanted = wanted[order_of(wanted)]
     for segment in segments(connection, model_id):

@@ -83,8 +83,9 @@ def _numbers(connection: Connection, segment_id: int) -> list[int]:
 
 
 def _remove(connection: Connection, segment_ids: Sequence[int]) -> None:
-    connection.execute(sa.delete(id_page).where(id_page.c.segment_id.in_(segment_ids)))
+    # The segments first, as erasing does: in two orders they would wait for each other.
     connection.execute(sa.delete(id_segment).where(id_segment.c.id.in_(segment_ids)))
+    connection.execute(sa.delete(id_page).where(id_page.c.segment_id.in_(segment_ids)))
 
 
 def _clean(engine: Engine, model_id: int) -> None:
@@ -112,6 +113,7 @@ def _build(engine: Engine, project_id: int, model_id: int, group: Sequence[Segme
     target = id_index.new_number()
     place = (id_segment.c.model_id == model_id, id_segment.c.id == target, id_segment.c.state == BUILDING)
     with writing(engine) as connection:
+        lock_log(connection, model_id)  # who erases either finds this, or is done before the first source is read
         connection.execute(
             sa.insert(id_segment).values(
                 model_id=model_id,

@@ -1,5 +1,7 @@
 """The id index says of any key what a dictionary would, whatever was added, merged, erased and removed before."""
 
+import threading
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
@@ -287,3 +289,47 @@ def test_a_merge_that_read_nothing_leaves_its_sources(
     assert not id_merge.compact(engine, log)
     with reading(engine) as connection:
         assert id_index.present(connection, log, keys) == set(keys)
+
+
+def test_pages_that_a_merge_was_writing_go_with_the_erased_id(
+    postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log.make(postgres_engine, features={"x": "numeric"}).model_id
+    monkeypatch.setattr(id_merge, "AT_ONCE", 0)
+    erased = three_segments(postgres_engine, log)[1][3]
+    write = id_index.write_pages
+
+    def erase() -> None:
+        with writing(postgres_engine) as connection:
+            blocks.lock_log(connection, log)
+            id_erase.erase(connection, log, [erased])
+
+    erasing = threading.Thread(target=erase)
+
+    def meanwhile(connection: Connection, *arguments: object) -> None:
+        write(connection, *arguments)  # type: ignore[arg-type]
+        if erasing.ident is None:  # the pages are there, and not committed
+            erasing.start()
+            wait_for_a_waiting_one(postgres_engine, erasing)
+
+    monkeypatch.setattr(id_index, "write_pages", meanwhile)
+    with monkeypatch.context() as broken_off:
+        broken_off.setattr(id_merge, "_clean", lambda *_: None)  # the process ends with the merge
+        assert not id_merge.compact(postgres_engine, log)
+    erasing.join(30)
+    assert not erasing.is_alive()
+    with reading(postgres_engine) as connection:
+        payloads = connection.scalars(sa.select(t.id_page.c.payload))
+        assert erased not in {key for payload in payloads for key in raw(id_pages.decode(payload).keys)}
+
+
+def wait_for_a_waiting_one(engine: Engine, other: threading.Thread) -> None:
+    """Until a transaction of the other thread waits for a lock."""
+    until = time.monotonic() + 30
+    while True:
+        with engine.connect() as connection:
+            if connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar():
+                return
+        assert other.is_alive()
+        assert time.monotonic() < until
+        other.join(0.01)
