@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from monitor.store.id_index import LIVE, Segment, new_number, pages_of, read_pages, segments
 from monitor.store.id_keys import Entries, match, numbers, order_of, raw
-from monitor.store.id_pages import FILTER_BYTES, encode, filters
+from monitor.store.id_pages import FILTER_BYTES, decode, encode, filters
 from monitor.store.tables import id_page, id_segment
 
 
@@ -71,17 +71,17 @@ def _rewrite(connection: Connection, segment_id: int, page: int, entries: Entrie
 
 def _describe_again(connection: Connection, segment: Segment) -> None:
     """The segment's own first and last key may have been of an erased one: they are its pages' now."""
-    pages = sa.select(id_page.c.page).where(id_page.c.segment_id == segment.id).order_by(id_page.c.page)
-    first = last = None
-    for page in connection.scalars(pages).all():
-        (entries,) = read_pages(connection, segment, [page])
-        if len(entries):
-            ends = raw(entries.keys[[0, -1]])
-            first, last = first or ends[0], ends[1]
+    filled = sa.select(id_page.c.payload).where(
+        id_page.c.segment_id == segment.id,
+        id_page.c.filter != bytes(FILTER_BYTES),  # any key sets bits of its page's
+    )
+    lowest = connection.scalar(filled.order_by(id_page.c.page).limit(1))
+    highest = connection.scalar(filled.order_by(id_page.c.page.desc()).limit(1))
     here = id_segment.c.id == segment.id
-    if first is None:
+    if lowest is None or highest is None:
         connection.execute(sa.delete(id_page).where(id_page.c.segment_id == segment.id))
         connection.execute(sa.delete(id_segment).where(here))
     else:
+        (first,), (last,) = raw(decode(lowest).keys[:1]), raw(decode(highest).keys[-1:])
         values = {"first_key": first, "last_key": last, "changes": new_number()}
         connection.execute(sa.update(id_segment).where(here).values(values))

@@ -333,3 +333,26 @@ def wait_for_a_waiting_one(engine: Engine, other: threading.Thread) -> None:
         assert other.is_alive()
         assert time.monotonic() < until
         other.join(0.01)
+
+
+def test_erasing_one_id_reads_few_pages_of_its_segment(
+    engine: Engine, log: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [bytes([n]) * 16 for n in range(100)]
+    with writing(engine) as connection:
+        add(connection, log, keys, [1] * 100)
+    read = []
+
+    def decode(payload: bytes) -> Entries:
+        read.append(payload)
+        return id_pages.decode(payload)
+
+    for module in (id_index, id_erase):
+        monkeypatch.setattr(module, "decode", decode, raising=False)
+    for gone in (keys[:12], keys[-12:], keys[50:51]):  # whole pages at both ends, then one in the middle
+        read.clear()
+        with writing(engine) as connection:
+            id_erase.erase(connection, log, gone)
+            (segment,) = id_index.segments(connection, log)
+        assert len(read) <= len(gone) // 4 + 4
+    assert (segment.first, segment.last) == tuple(int.from_bytes(key[:8], "big") for key in (keys[12], keys[87]))
