@@ -57,6 +57,15 @@ class Links:
             return self._page(f"/models/{_name(model)}/features", feature) + _query(name=feature, **query)
         return self._page(f"/models/{_name(model)}/features/{_name(feature)}") + _query(**query)
 
+    def segments(self, model: str, **query: str | None) -> str:
+        return self._page(f"/models/{_name(model)}/segments") + _query(**query)
+
+    def segment(self, model: str, segment: str, **query: str | None) -> str:
+        """The page of a segment NAME:VALUE; one that a path cannot carry goes into the query."""
+        if not _PLAIN.fullmatch(segment):
+            return self._page(f"/models/{_name(model)}/segments", segment) + _query(name=segment, **query)
+        return self._page(f"/models/{_name(model)}/segments/{_name(segment)}") + _query(**query)
+
     def versions(self, model: str, **query: str | None) -> str:
         return self._page(f"/models/{_name(model)}/versions") + _query(**query)
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query
 from starlette.responses import RedirectResponse, Response
 
-from dashboards import administration, closer, entry, monthly, sharing, slicing
+from dashboards import administration, closer, entry, monthly, segments, sharing, slicing
 from dashboards.links import place, read_place
 from dashboards.pages import alert as alert_page
 from dashboards.pages import alerts, stretch
@@ -46,6 +46,7 @@ router.include_router(administration.router)
 router.include_router(closer.router)
 router.include_router(sharing.router)
 router.include_router(slicing.router)
+router.include_router(segments.router)
 router.include_router(monthly.router)
 
 From = Annotated[str | None, Query(alias="from", max_length=40)]

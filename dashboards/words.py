@@ -172,6 +172,11 @@ EVENTS = {
 
 MARKS = {"deploy": "Deployment", "incident": "Incident", "known_bad": "Known bad"}  # events of a model
 
+SEGMENTS = (
+    "The worst first; each interval is of its segment alone: of twenty, one misses by chance. "
+    "PSI is against the same segment of the reference, where the segment has 200 rows."
+)
+
 TASKS = {"binary": "binary classification", "multiclass": "classification", "regression": "regression"}
 
 

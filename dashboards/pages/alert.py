@@ -201,7 +201,9 @@ def _cause(
         effect, interval = formats.number(cause.effect, unit), formats.interval(cause.low, cause.high, unit)
     else:
         effect, interval = _effect(cause, told.unit)
-    if cause.feature is not None and cause.feature in (model.features or {}):
+    if cause.segment is not None and chart is not None:
+        url = links.segment(model.name, cause.segment, **query)
+    elif cause.feature is not None and cause.feature in (model.features or {}):
         url = links.feature(model.name, cause.feature, **query)
     else:
         url = links.model(model.name, metric=told.drawn, **query) + f"#{_place(told.drawn)}"

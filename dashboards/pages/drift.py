@@ -12,11 +12,12 @@ from dashboards.pages.charts import Chart, Empty
 from dashboards.pages.stretch import Stretch
 from monitor.evaluate import series as data
 from monitor.evaluate.kept import KeptShelf
+from monitor.store.catalog import Model
 
 FEATURES = 60
 
 
-def _heat_step(stretch: Stretch, volume: Sequence[data.Point]) -> int:
+def step_for(stretch: Stretch, volume: Sequence[data.Point]) -> int:
     """The step of the heat map: long enough for about 500 rows a cell, short enough for ten columns."""
     sent = [point.value for point in volume if point.value]
     if not sent:
@@ -35,9 +36,30 @@ def heatmap(
     state: str,
 ) -> Chart:
     """PSI of every feature over the stretch, the most drifted on top."""
-    title, model = "Drift of every feature", shelf.model
-    step = _heat_step(stretch, volume)
-    grid = data.heatmap(connection, model, "psi", stretch.from_us, stretch.to_us, step, shelf)
+    step = step_for(stretch, volume)
+    grid = data.heatmap(connection, shelf.model, "psi", stretch.from_us, stretch.to_us, step, shelf)
+    return drawn(
+        "Drift of every feature", grid, step, shelf.model, stretch, volume, zone, links, compared=state != "learning"
+    )
+
+
+def drawn(
+    title: str,
+    grid: data.Heatmap,
+    step: int,
+    model: Model,
+    stretch: Stretch,
+    volume: Sequence[data.Point],
+    zone: Zone,
+    links: Links,
+    compared: bool,
+) -> Chart:
+    """PSI of the features in `grid`, whose columns are `step` long.
+
+    Args:
+        volume: rows over time of what the PSI is of.
+        compared: whether there was a reference to compare with.
+    """
     whole = _whole(grid.starts, grid.ends, volume)
     rows = sorted(
         (
@@ -51,7 +73,7 @@ def heatmap(
     )
     total, rows = len(rows), rows[:FEATURES]
     if not any(value is not None for _, values in rows for value in values):
-        empty = charts.NO_REFERENCE if state == "learning" else charts.NO_ROWS
+        empty = charts.NO_ROWS if compared else charts.NO_REFERENCE
         if not model.features:
             empty = Empty(
                 "No features yet", "The model has no schema: it is inferred from the reference or the first rows."

@@ -8,7 +8,19 @@ from sqlalchemy.engine import Connection
 from dashboards import formats, theme, words
 from dashboards.formats import Zone
 from dashboards.links import Links
-from dashboards.pages import alerts, charts, drift, events, lately, models, monitors, performance, report, service
+from dashboards.pages import (
+    alerts,
+    charts,
+    drift,
+    events,
+    lately,
+    models,
+    monitors,
+    performance,
+    report,
+    segments,
+    service,
+)
 from dashboards.pages.charts import Chart
 from dashboards.pages.stretch import Stretch
 from dashboards.theme import State
@@ -44,6 +56,7 @@ class ModelPage:
     facts: Sequence[Fact]
     stretch: Stretch
     charts: Sequence[Chart]
+    segments: segments.Segments
     metric: str
     metrics: Sequence[str]
     reports: Sequence[report.ReportPage]
@@ -116,6 +129,7 @@ def load(
         facts=_facts(found, chosen, over, lately.traffic(sent, earlier.get("volume"), stretch)),
         stretch=stretch,
         charts=shown,
+        segments=segments.measured(connection, model, stretch, chosen),
         metric=chosen,
         metrics=offered,
         reports=report.newest(connection, model),

@@ -21,7 +21,7 @@ PREFIX = "/shared/"
 SHARED = re.compile(r"/shared/([A-Za-z0-9_-]{20,100})(/badge\.svg)?")
 # Numbers may be shared; raw rows, searches through them and foreign reports may not.
 MAY_BE_SHARED = re.compile(
-    r"/models/([^/]+)(?:/(?:features|features/.+|versions|monthly|monthly/[^/]+))?|/alerts/([^/]+)"
+    r"/models/([^/]+)(?:/(?:features|features/.+|segments|segments/.+|versions|monthly|monthly/[^/]+))?|/alerts/([^/]+)"
 )
 MAY_BE_CHOSEN = ("range", "from", "to", "metric", "q", "sort")
 STRETCH = ("range", "from", "to")
@@ -31,7 +31,7 @@ STRETCH = ("range", "from", "to")
 class Shown:
     """What a visitor of a link sees: the page at `path` under the address `link`, until `expires_at`.
 
-    `name` is that of the feature where no path can carry it.
+    `name` is that of the feature or segment where no path can carry it.
     """
 
     path: str

@@ -71,6 +71,7 @@ class Shelf:
         self._timezone = model.config.timezone
         self._binnings: dict[int, Binning] = {}
         self._references: dict[int, Reference | None] = {}
+        self._newest: int | None = None
         self._known_extent: tuple[int, int] | None = None
 
     def binning(self, number: int) -> Binning:
@@ -165,8 +166,14 @@ class Shelf:
             for one in self.stored(span, start):
                 rows[one.binning] = rows.get(one.binning, 0) + one.rows
         if not rows:
-            return profiles.current_number(self._connection, self.model.id) or None
+            return self._current()
         return max(rows, key=lambda number: (rows[number], number))
+
+    def _current(self) -> int | None:
+        """The newest binning: asked for once, however many steps of a series have no rows."""
+        if self._newest is None:
+            self._newest = profiles.current_number(self._connection, self.model.id)
+        return self._newest or None
 
     def _ready(self, parts: Iterable[Part], number: int) -> tuple[list[StoredProfile], list[tuple[int, int]]]:
         """Stored profiles that serve as they are, and stretches to count again from rows."""

@@ -69,6 +69,8 @@ def pages(engine: Engine, model: str) -> dict[str, str]:
         "feature, numeric": links.feature(model, "x0"),
         "feature, numeric, all": links.feature(model, "x0", range_="all"),
         "feature, categorical, all": links.feature(model, "x2", range_="all"),
+        "segments": links.segments(model),
+        "segments, all": links.segments(model, range_="all"),
         "versions, 30 days": links.versions(model),
         "versions, all": links.versions(model, range_="all"),
         "alerts": links.alerts(),

@@ -44,6 +44,8 @@ def places(engine: Engine, seeded: Seeded) -> dict[str, str]:
         "features": LINKS.features(model, range_="all"),
         "numeric feature": LINKS.feature(model, "amount", range_="all"),
         "categorical feature": LINKS.feature(model, "plan", range_="all"),
+        "segments": LINKS.segments(model, range_="all"),
+        "segment": LINKS.segment(model, "plan:pro", range_="all"),
         "versions": LINKS.versions(model, range_="all"),
         "rows": LINKS.rows(model, range_="all", feature="plan"),
         "settings": LINKS.settings(),

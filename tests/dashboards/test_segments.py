@@ -1,0 +1,83 @@
+"""The pages of segments: the list, the page of one, and the ways to it."""
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy.engine import Engine
+
+from dashboards.links import Links
+from dashboards.pages import alert as alert_page
+from dashboards.pages import alerts, segment, segments, stretch
+from monitor import clock
+from monitor.evaluate.series import Query, series
+from monitor.store.alerts import list_alerts
+from monitor.store.catalog import get_model, model_now
+from monitor.store.session import reading
+from tests.dashboards.seeded import ROWS, Seeded
+
+LINKS = Links()
+NAMES = ["plan:pro", "plan:plus", "plan:basic"]
+
+
+def test_the_segments_of_a_model_are_listed_the_worst_first(seeded_engine: Engine, seeded: Seeded) -> None:
+    with reading(seeded_engine) as connection:
+        model = get_model(connection, 1, seeded.drifting)
+        shown = stretch.choose(connection, model, model_now(connection, model, clock.now()), "all", None, None)
+        found = segments.measured(connection, model, shown, "roc_auc")
+    plans = [line for line in found.lines if line.name == "plan"]
+    assert {line.text for line in plans} == set(NAMES)
+    assert sum(line.share for line in plans) == pytest.approx(1)
+    assert sum(line.rows for line in plans) <= 4 * 7 * ROWS
+    ranks = [line.rank for line in found.lines]
+    assert ranks == sorted(ranks)
+    assert found.to_us - found.from_us <= segments.NOW
+    assert all(line.value and line.reference and line.interval for line in plans)
+    moved = next(line for line in plans if line.text == "plan:pro")
+    assert (moved.feature, moved.psi and moved.psi > 0.5) == ("amount", True)
+
+
+def test_the_page_of_a_segment_says_what_the_series_of_the_api_says(seeded_engine: Engine, seeded: Seeded) -> None:
+    with reading(seeded_engine) as connection:
+        model = get_model(connection, 1, seeded.drifting)
+        now = model_now(connection, model, clock.now())
+        shown = stretch.choose(connection, model, now, "7d", None, None)
+        page = segment.load(connection, model, "plan:pro", now, shown, None, LINKS)
+        between = {"from_us": shown.from_us, "to_us": shown.to_us}
+        said = series(connection, model, Query("roc_auc", segment="plan:pro", **between), now)
+        volume = series(connection, model, Query("volume", segment="plan:pro", **between), now)
+    performance = next(chart for chart in page.charts if chart.key == "performance").figure
+    assert performance is not None
+    drawn = next(trace for trace in performance["data"] if trace.get("name") == "ROC AUC")
+    settled = [point.value for point in said if point.n >= 20 and point.state == "final"]
+    assert len(settled) > 5
+    assert [y for y in drawn["y"] if y is not None] == pytest.approx(settled, rel=1e-3)
+    assert page.rows == sum(point.n for point in volume)
+    assert page.feature == "plan" and page.reference_rows
+
+
+def test_every_page_that_names_a_segment_leads_to_it(pages: TestClient, seeded: Seeded) -> None:
+    link = LINKS.segment(seeded.drifting, "plan:pro", range_="all").replace("&", "&amp;")
+    for address in (LINKS.model(seeded.drifting, range_="all"), LINKS.segments(seeded.drifting, range_="all")):
+        assert f'href="{link}"' in pages.get(address).text, address
+    assert pages.get(LINKS.segment(seeded.drifting, "plan:pro", range_="all")).status_code == 200
+    assert pages.get(LINKS.segment(seeded.drifting, "plan:never")).status_code == 404
+    assert pages.get(LINKS.segment(seeded.empty, "plan:pro")).status_code == 404
+
+
+def test_a_cause_in_a_segment_leads_to_the_segment(seeded_engine: Engine, seeded: Seeded) -> None:
+    with reading(seeded_engine) as connection:
+        model = get_model(connection, 1, seeded.drifting)
+        alert = list_alerts(connection, 1, limit=1)[0][0]
+        page = alert_page.load(connection, 1, alert.id, clock.now(), LINKS)
+    chart = next(one.chart for one in page.causes if one.chart is not None)
+    cause = alerts.Cause("psi", "amount", "plan:pro", 0.4, 0.3, 0.5, 1.0, "")
+    shown = alert_page._cause(model, alert, cause, {}, chart, LINKS)
+    assert shown.url == LINKS.segment(model.name, "plan:pro")
+    gone = alert_page._cause(model, alert, cause, {}, None, LINKS)
+    assert gone.url == LINKS.feature(model.name, "amount")
+
+
+@pytest.mark.parametrize("name", ["</script><b>$x$</b>:<i>x</i>", "plan:a/b", "plan:..", "plan:\u202e%41"])
+def test_a_segment_may_have_any_name(name: str, pages: TestClient, seeded: Seeded) -> None:
+    answer = pages.get(LINKS.segment(seeded.drifting, name, range_="all"))
+    assert answer.status_code in (200, 404)
+    assert "<i>x</i>" not in answer.text
