@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from sqlalchemy.engine import Connection
 
-from dashboards import formats, matrices
+from dashboards import formats, matrices, words
 from dashboards.formats import Zone
-from dashboards.pages import alerts, charts, events
+from dashboards.pages import alerts, charts, events, segments
 from dashboards.pages.charts import Chart
 from dashboards.pages.stretch import Stretch
 from monitor.errors import NotFound
@@ -20,10 +20,14 @@ from monitor.store.catalog import Model
 NUMERIC = ("psi", "jensen_shannon", "ks", "wasserstein", "missing_share", "out_of_range_share")
 CATEGORICAL = ("psi", "jensen_shannon", "missing_share", "unseen_share")
 LEVELS = 25
+SEGMENTS = 10  # in which the feature moved most
 
 
 @dataclass(frozen=True)
 class FeaturePage:
+    """`now`: the model's segments with the PSI of this feature; `within`: those of other names in which it moved most,
+    of `segment_count`; `levels`: its own levels, the worst first, empty where it is no segment."""
+
     model: Model
     feature: str
     kind: str
@@ -35,6 +39,10 @@ class FeaturePage:
     now_rows: int
     reference_rows: int
     reference_number: int | None
+    now: segments.Segments
+    within: Sequence[segments.Line]
+    levels: Sequence[segments.Line]
+    segment_count: int
 
 
 def load(connection: Connection, model: Model, feature: str, now: int, stretch: Stretch) -> FeaturePage:
@@ -76,6 +84,8 @@ def load(connection: Connection, model: Model, feature: str, now: int, stretch: 
             mark=mark,
         )
         shown.append(events.marked(chart, happened, zone, stretch.from_us, stretch.to_us))
+    parts = segments.measured(connection, model, stretch, words.PERFORMANCE[model.task][0], feature)
+    within = [line for line in parts.lines if line.name != feature]
     return FeaturePage(
         model=model,
         feature=feature,
@@ -88,6 +98,10 @@ def load(connection: Connection, model: Model, feature: str, now: int, stretch: 
         now_rows=found.rows,
         reference_rows=found.reference_rows,
         reference_number=found.reference_number,
+        now=parts,
+        within=sorted(within, key=lambda line: -1.0 if line.psi is None else line.psi, reverse=True)[:SEGMENTS],
+        levels=[line for line in parts.lines if line.name == feature],
+        segment_count=len(within),
     )
 
 

@@ -27,7 +27,8 @@ LEAST_ROWS = 200  # of fewer, the PSI of ten bins is about 0.05 by chance alone,
 @dataclass(frozen=True)
 class Line:
     """A segment. `text` is NAME:VALUE; `share` of all rows; `value` and `reference` of the metric as text, empty where
-    too few rows have an outcome; `psi` of `feature`, None where rows are too few or there is no reference."""
+    too few rows have an outcome; `psi` of the feature that was asked for, else of
+    `moved`; None where rows are too few or there is no reference."""
 
     text: str
     name: str
@@ -37,7 +38,7 @@ class Line:
     interval: str
     reference: str
     labelled: int
-    feature: str
+    moved: str
     psi: float | None
     rank: float
 
@@ -110,7 +111,7 @@ def _line(
         interval=formats.interval(value.low, value.high, unit) if known else "",
         reference=performance.headline(metric, there),
         labelled=part.labelled,
-        feature=moved,
+        moved=moved if feature is None else "",
         psi=psi,
         rank=_badness(metric, value) if known else math.inf,
     )

@@ -4,11 +4,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
+from dashboards.formats import number
 from dashboards.links import Links
 from dashboards.pages import alert as alert_page
-from dashboards.pages import alerts, segment, segments, stretch
+from dashboards.pages import alerts, feature, segment, segments, stretch
 from monitor import clock
-from monitor.evaluate.series import Query, series
+from monitor.evaluate.series import Query, series, summary
 from monitor.store.alerts import list_alerts
 from monitor.store.catalog import get_model, model_now
 from monitor.store.session import reading
@@ -32,7 +33,7 @@ def test_the_segments_of_a_model_are_listed_the_worst_first(seeded_engine: Engin
     assert found.to_us - found.from_us <= segments.NOW
     assert all(line.value and line.reference and line.interval for line in plans)
     moved = next(line for line in plans if line.text == "plan:pro")
-    assert (moved.feature, moved.psi and moved.psi > 0.5) == ("amount", True)
+    assert (moved.moved, moved.psi and moved.psi > 0.5) == ("amount", True)
 
 
 def test_the_page_of_a_segment_says_what_the_series_of_the_api_says(seeded_engine: Engine, seeded: Seeded) -> None:
@@ -61,6 +62,31 @@ def test_every_page_that_names_a_segment_leads_to_it(pages: TestClient, seeded: 
     assert pages.get(LINKS.segment(seeded.drifting, "plan:pro", range_="all")).status_code == 200
     assert pages.get(LINKS.segment(seeded.drifting, "plan:never")).status_code == 404
     assert pages.get(LINKS.segment(seeded.empty, "plan:pro")).status_code == 404
+
+
+def test_a_feature_says_how_it_moved_in_each_segment_and_how_the_model_does_at_its_levels(
+    seeded_engine: Engine, seeded: Seeded
+) -> None:
+    with reading(seeded_engine) as connection:
+        model = get_model(connection, 1, seeded.drifting)
+        now = model_now(connection, model, clock.now())
+        shown = stretch.choose(connection, model, now, "all", None, None)
+        amount = feature.load(connection, model, "amount", now, shown)
+        plan = feature.load(connection, model, "plan", now, shown)
+        wanted = {"from_us": amount.now.from_us, "to_us": amount.now.to_us}
+        said = summary(connection, model, Query("psi", "amount", "plan:pro", **wanted), now)
+        accuracy = summary(connection, model, Query("roc_auc", segment="plan:pro", **wanted), now)
+    assert not amount.levels and {line.text for line in amount.within} >= set(NAMES)
+    assert [line.psi for line in amount.within if line.text == "plan:pro"] == [pytest.approx(said.value)]
+    assert {line.text for line in plan.levels} == set(NAMES)
+    assert not any(line.name == "plan" for line in plan.within)
+    assert [line.value for line in plan.levels if line.text == "plan:pro"] == [number(accuracy.value)]
+
+
+def test_a_feature_that_is_no_segment_says_that_its_effect_is_not_known(pages: TestClient, seeded: Seeded) -> None:
+    text = pages.get(LINKS.feature(seeded.drifting, "amount", range_="all")).text
+    assert "Not known: outcomes are counted by segment" in text
+    assert "Not known" not in pages.get(LINKS.feature(seeded.drifting, "plan", range_="all")).text
 
 
 def test_a_cause_in_a_segment_leads_to_the_segment(seeded_engine: Engine, seeded: Seeded) -> None:
