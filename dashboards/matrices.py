@@ -8,7 +8,12 @@ from dashboards.figures import LABEL, Figure, plain, tidy
 
 
 def heatmap(
-    x: Sequence[str], names: Sequence[str], values: Sequence[Sequence[float | None]], urls: Sequence[str]
+    x: Sequence[str],
+    names: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    urls: Sequence[str],
+    top: float = theme.HEAT_TOP,
+    told: str = "PSI %{z:.3f}",
 ) -> Figure:
     """Features x time. Rows are numbered, with names as tick labels, so that no name is read as a date or a number.
 
@@ -17,6 +22,8 @@ def heatmap(
         names: a feature each row, the first on top.
         values: rows x columns.
         urls: where a click on the row leads.
+        top: the value of the darkest colour.
+        told: how a cell's value `z` is told, as Plotly's template.
     """
     cells: Figure = {
         "type": "heatmap",
@@ -24,12 +31,12 @@ def heatmap(
         "y": list(range(len(names))),
         "z": [tidy(row) for row in values],
         "zmin": 0,
-        "zmax": theme.HEAT_TOP,
+        "zmax": top,
         "colorscale": [[at, color] for at, color in theme.HEAT_STOPS],
         "xgap": 0 if len(x) > 60 else 1,
         "ygap": 1,
         "hoverongaps": False,
-        "hovertemplate": "%{y}<br>%{x}<br>PSI %{z:.3f}<extra></extra>",
+        "hovertemplate": f"%{{y}}<br>%{{x}}<br>{told}<extra></extra>",
         "showscale": False,
     }
     axis = {

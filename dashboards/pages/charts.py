@@ -77,6 +77,7 @@ ESTIMATED = (
     "changes the meaning of a score."
 )
 FIRST_EVIDENCE = "first evidence of the alert"
+RESOLVED = "resolved alert"
 
 
 def usable(value: float | None) -> bool:
@@ -240,7 +241,7 @@ def with_estimates(table: Table, points: Sequence[Point], expected: Sequence[flo
     return Table([*table.headers, "Estimated"], rows, table.total)
 
 
-def marked(figure: Figure, zone: Zone, mark: tuple[int, int, str], first: int, last: int) -> Figure:
-    """The figure of [first, last) with the stretch (from, to, text) shaded."""
+def marked(figure: Figure, zone: Zone, mark: tuple[int, int, str], first: int, last: int, over: bool = False) -> Figure:
+    """The figure of [first, last) with the stretch (from, to, text) shaded, paler where it is `over`."""
     late = mark[0] - first > 0.65 * (last - first)
-    return figures.mark(figure, zone.axis(mark[0]), zone.axis(mark[1]), mark[2], late)
+    return figures.mark(figure, zone.axis(mark[0]), zone.axis(mark[1]), mark[2], late, over)

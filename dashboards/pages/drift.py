@@ -53,14 +53,16 @@ def drawn(
     zone: Zone,
     links: Links,
     compared: bool,
+    least: int = 0,
 ) -> Chart:
     """PSI of the features in `grid`, whose columns are `step` long.
 
     Args:
         volume: rows over time of what the PSI is of.
         compared: whether there was a reference to compare with.
+        least: rows below which a column is blank in any case.
     """
-    whole = _whole(grid.starts, grid.ends, volume)
+    whole = _whole(grid.starts, grid.ends, volume, least)
     rows = sorted(
         (
             (
@@ -73,7 +75,7 @@ def drawn(
     )
     total, rows = len(rows), rows[:FEATURES]
     if not any(value is not None for _, values in rows for value in values):
-        empty = charts.NO_ROWS if compared else charts.NO_REFERENCE
+        empty = (charts.TOO_FEW if any(p.n for p in volume) else charts.NO_ROWS) if compared else charts.NO_REFERENCE
         if not model.features:
             empty = Empty(
                 "No features yet", "The model has no schema: it is inferred from the reference or the first rows."
@@ -84,9 +86,10 @@ def drawn(
     edges = [zone.axis(start) for start in grid.starts] + [zone.axis(grid.ends[-1])]
     last = [(name, next((v for v in reversed(values) if v is not None), None)) for name, values in rows]
     strongest = max(rows, key=lambda row: _strength(row[1]))
+    fewest = f", or {least} rows," if least else ""
     note = (
         f"PSI per {formats.per(step)} against the reference, the most drifted feature on top; a click opens it. "
-        "Few rows make PSI restless, so steps with less than a quarter of the usual rows are blank."
+        f"Few rows make PSI restless, so steps with less than a quarter of the usual rows{fewest} are blank."
     )
     if total > FEATURES:
         note += f" The first {FEATURES} of {total} features."
@@ -115,14 +118,14 @@ def drawn(
     )
 
 
-def _whole(starts: Sequence[int], ends: Sequence[int], volume: Sequence[data.Point]) -> list[bool]:
+def _whole(starts: Sequence[int], ends: Sequence[int], volume: Sequence[data.Point], least: int) -> list[bool]:
     """Whether each column has at least a quarter of the usual rows: of a few, PSI says nothing but noise."""
     rows = [
         sum((point.value or 0) * _part(point, start, end) for point in volume)
         for start, end in zip(starts, ends, strict=True)
     ]
     usual = sorted(row for row in rows if row)
-    enough = usual[len(usual) // 2] / 4 if usual else 0
+    enough = max(usual[len(usual) // 2] / 4 if usual else 0, least)
     return [row >= enough for row in rows]
 
 

@@ -17,6 +17,7 @@ from dashboards.pages import (
     models,
     monitors,
     performance,
+    quality,
     report,
     segments,
     service,
@@ -112,8 +113,9 @@ def load(
         ),
         performance.chart("calibration", model, calibration, found[calibration], zone, stretch, over.get(calibration)),
     ]
-    shown = [mark_alerts(chart, open_alerts, stretch, zone) for chart in shown]
+    shown = [mark_alerts(chart, lines, stretch, zone) for chart in shown]
     shown.append(drift.heatmap(connection, shelf, stretch, found["volume"], zone, links, verdict.state))
+    shown.append(quality.chart(shelf, stretch, zone, links))
     happened = events.between(connection, model, stretch.from_us, stretch.to_us)
     shown = [events.marked(chart, happened, zone, stretch.from_us, stretch.to_us) for chart in shown]
     return ModelPage(
@@ -145,16 +147,18 @@ def load(
 _FAMILY_CHARTS = {"performance": ("performance", "calibration"), "volume": ("traffic",), "latency": ("latency",)}
 
 
-def mark_alerts(chart: Chart, open_alerts: Sequence[alerts.Line], stretch: Stretch, zone: Zone) -> Chart:
-    """The chart with the stretch shaded since an open alert of its family has evidence."""
+def mark_alerts(chart: Chart, lines: Sequence[alerts.Line], stretch: Stretch, zone: Zone) -> Chart:
+    """The chart with the stretch of each alert of its family shaded, from the first evidence until it was resolved."""
     figure = chart.figure
     if figure is None:
         return chart
-    for line in open_alerts:
-        if chart.key in _FAMILY_CHARTS.get(line.alert.family, ()) and line.alert.first_evidence_at < stretch.to_us:
-            start = max(line.alert.first_evidence_at, stretch.from_us)
-            mark = (start, stretch.to_us, charts.FIRST_EVIDENCE)
-            figure = charts.marked(figure, zone, mark, stretch.from_us, stretch.to_us)
+    for line in lines:
+        end = line.alert.resolved_at if not line.is_open else None
+        from_us, to_us = line.alert.first_evidence_at, stretch.to_us if end is None else min(end, stretch.to_us)
+        if chart.key in _FAMILY_CHARTS.get(line.alert.family, ()) and from_us < to_us and to_us > stretch.from_us:
+            text = charts.FIRST_EVIDENCE if line.is_open else charts.RESOLVED
+            mark = (max(from_us, stretch.from_us), to_us, text)
+            figure = charts.marked(figure, zone, mark, stretch.from_us, stretch.to_us, over=not line.is_open)
     return Chart(**{**chart.__dict__, "figure": figure})
 
 

@@ -27,6 +27,7 @@ from monitor.store.catalog import Model
 from monitor.store.evaluations import FINAL, INPUTS, NO_DATA, PERFORMANCE, PROVISIONAL
 
 Key = tuple[str, str | None]
+LEAST_ROWS = 100  # of a column of the heat map: of fewer, ten bins have a PSI above 0.1 by chance alone
 
 
 @dataclass(frozen=True)
@@ -184,4 +185,6 @@ def _drift(shelf: KeptShelf, key: Key, stretch: Stretch, sent: Sequence[Point], 
     names = list(dict.fromkeys(name for column in columns for name in column))
     values = [[float(column[name]) if name in column else None for column in columns] for name in names]
     grid = Heatmap([start for start, _ in steps], [end for _, end in steps], names, values)
-    return drift.drawn("Drift within the segment", grid, size, shelf.model, stretch, sent, zone, links, compared)
+    return drift.drawn(
+        "Drift within the segment", grid, size, shelf.model, stretch, sent, zone, links, compared, LEAST_ROWS
+    )

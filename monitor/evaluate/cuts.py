@@ -166,10 +166,10 @@ class Shelf:
             for one in self.stored(span, start):
                 rows[one.binning] = rows.get(one.binning, 0) + one.rows
         if not rows:
-            return self._current()
+            return self.newest()
         return max(rows, key=lambda number: (rows[number], number))
 
-    def _current(self) -> int | None:
+    def newest(self) -> int | None:
         """The newest binning: asked for once, however many steps of a series have no rows."""
         if self._newest is None:
             self._newest = profiles.current_number(self._connection, self.model.id)

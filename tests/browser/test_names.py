@@ -114,6 +114,7 @@ def test_pages_that_list_names_show_all_of_them_as_they_were_written(named: Inst
     for watched in (named.desk, named.phone):
         page = watched.context.new_page()
         look(page, base + LINKS.features(NAMED, range_="all"), NAMES)
+        look(page, base + LINKS.segments(LEVELS, range_="all"), [*NAMES[:20], *NAMES[-20:]])
         look(page, base + LINKS.alert(made.commented), NAMES)
         look(page, base + LINKS.channels(), NAMES[:100])
         look(page, base + LINKS.silences(), NAMES[:200])

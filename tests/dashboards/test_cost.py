@@ -16,9 +16,9 @@ LINKS = Links()
 QUERIES = {  # at most
     LINKS.home(): 14,
     LINKS.home(sort="traffic"): 15,
-    LINKS.model("churn"): 35,
-    LINKS.model("churn", range_="24h"): 35,
-    LINKS.model("churn", range_="all"): 35,
+    LINKS.model("churn"): 37,
+    LINKS.model("churn", range_="24h"): 37,
+    LINKS.model("churn", range_="all"): 37,
     LINKS.features("churn"): 14,
     LINKS.features("churn", range_="all"): 14,
     LINKS.feature("churn", "amount"): 27,
