@@ -11,6 +11,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from monitor.errors import NotFound
 from monitor.store import id_index
 from monitor.store.blocks import lock_log
 from monitor.store.id_index import BUILDING, DEAD, LIVE, Segment, read_pages
@@ -55,7 +56,10 @@ def compact(engine: Engine, model_id: int) -> bool:
         project_id = connection.scalar(sa.select(log_position.c.project_id).where(log_position.c.model_id == model_id))
     if not group or project_id is None:
         return False
-    merged = _build(engine, project_id, model_id, group)
+    try:
+        merged = _build(engine, project_id, model_id, group)
+    except NotFound:  # the model was deleted meanwhile
+        merged = False
     _clean(engine, model_id)
     return merged
 

@@ -356,3 +356,19 @@ def test_erasing_one_id_reads_few_pages_of_its_segment(
             (segment,) = id_index.segments(connection, log)
         assert len(read) <= len(gone) // 4 + 4
     assert (segment.first, segment.last) == tuple(int.from_bytes(key[:8], "big") for key in (keys[12], keys[87]))
+
+
+def test_a_merge_of_a_model_that_is_deleted_meanwhile_comes_to_nothing(
+    engine: Engine, log: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(id_merge, "AT_ONCE", 0)
+    three_segments(engine, log)
+    merged = id_merge._merged
+
+    def meanwhile(*arguments: object) -> Iterator[Entries]:
+        yield from merged(*arguments)  # type: ignore[arg-type]
+        with writing(engine) as connection:
+            connection.execute(sa.delete(t.log_position).where(t.log_position.c.model_id == log))
+
+    monkeypatch.setattr(id_merge, "_merged", meanwhile)
+    assert not id_merge.compact(engine, log)
