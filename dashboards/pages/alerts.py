@@ -119,8 +119,8 @@ def _lines(connection: Connection, found: Sequence[Alert]) -> list[Line]:
     return [Line(alert, Zone(zones.get(alert.model_id, "UTC"))) for alert in found]
 
 
-def _rank(alert: Alert) -> tuple[bool, int, int]:
-    return alert.state == "resolved", -SEVERITIES.index(alert.severity), -alert.opened_at
+def _rank(alert: Alert) -> tuple[bool, int, int, float]:
+    return alert.state == "resolved", -SEVERITIES.index(alert.severity), -alert.opened_at, -alert.evidence
 
 
 def _cause(stored: dict[str, Any]) -> Cause:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from monitor.client import clock
 from monitor.client.encode import Unfit
-from monitor.client.spool import Full, Spool
+from monitor.client.spool import Full, Spool, size_on_disk
 
 TYPE_CHECKING = False  # as typing's, which takes milliseconds to import
 if TYPE_CHECKING:
@@ -185,8 +185,10 @@ class Queue:
         try:
             if contents:
                 self._spool.append(contents)
-        except Full:
-            self.settle(items, NOT_TAKEN, "the queue directory was full")
+        except Full as full:
+            fitting = _fitting(items, full.room)
+            self.settle(items[len(fitting) :], NOT_TAKEN, "the queue directory was full")
+            return not fitting or self._write(fitting)
         except OSError as error:
             self.give_back(items)
             with self.changed:
@@ -273,3 +275,12 @@ class Queue:
         while (items := self.take()) is not None:
             self.settle(items, NOT_TAKEN, "the process ended while the disk took no rows")
         self._save_reasons()
+
+
+def _fitting(items: list[Item], room: int) -> list[Item]:
+    """The oldest items that fit into so many bytes together."""
+    for count, item in enumerate(items):
+        room -= size_on_disk(item.contents())
+        if room < 0:
+            return items[:count]
+    return items

@@ -26,7 +26,16 @@ LOOK_AGAIN = 5.0  # seconds that the size of the directory is believed, our own 
 
 
 class Full(Exception):
-    """The queue has no room for these rows."""
+    """The queue has no room for these rows; `room` bytes are left."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__(f"{room} bytes are left")
+        self.room = room
+
+
+def size_on_disk(contents: list[bytes]) -> int:
+    """Bytes that rows take in a lane, at most."""
+    return sum(map(len, contents)) + 10 * len(contents)
 
 
 class Spool:
@@ -50,11 +59,11 @@ class Spool:
             Full: the directory would grow beyond its bytes.
             OSError: the disk does not take them.
         """
-        size = sum(map(len, contents)) + 10 * len(contents)
+        size = size_on_disk(contents)
         if self._directory_size() + size > self._max_bytes:
             self._sized_at = -LOOK_AGAIN  # something may have been sent meanwhile
-            if self._directory_size() + size > self._max_bytes:
-                raise Full
+            if (used := self._directory_size()) + size > self._max_bytes:
+                raise Full(max(0, self._max_bytes - used))
         if self._own is None:
             name = f"{clock.wall() // 1000:013x}-{os.getpid()}-{os.urandom(2).hex()}"
             self._own = Lane.create(self.folder, name, min(SEGMENT, self._max_bytes // 64))
