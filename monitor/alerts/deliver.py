@@ -136,7 +136,9 @@ def _record(
     next_attempt_at = None if pause is None else attempt.at + pause
     with writing(engine) as connection:
         kept = outbox.finish(connection, delivery, attempt, next_attempt_at=next_attempt_at)
-        off = outages.note(connection, channel, attempt.at, error, dead=pause is None, url=settings.public_url)
+        # What is told of other channels may not cut short the schedule of what a channel is there for.
+        dead = pause is None and delivery.type != outages.NOTICE
+        off = outages.note(connection, channel, attempt.at, error, dead=dead, url=settings.public_url)
     result = "delivered" if error is None else "dead" if pause is None else "retry"
     telemetry.DELIVERIES.labels(channel.kind, result).inc()
     if error is not None:

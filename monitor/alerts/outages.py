@@ -21,7 +21,7 @@ _log = log.get(__name__)
 
 
 def note(connection: Connection, channel: Channel, at: int, error: SendError | None, *, dead: bool, url: str) -> bool:
-    """Note how an attempt on a channel ended (`dead`: its delivery was given up); returns whether this switched it off.
+    """Note how an attempt on a channel ended; returns whether this switched it off: one that is `dead` (given up) may.
 
     `url` is the address that people use, for the link in what the other channels are told.
     """
@@ -55,12 +55,15 @@ def _tell(connection: Connection, channel: Channel, at: int, reason: str, url: s
 
 
 def _others(connection: Connection, channel: Channel) -> Sequence[Channel]:
-    """The channels that can be told, the best first: those that hear of every alert, then who took a message lately.
+    """The channels that can be told, the best first.
 
-    One that has never taken a message, or fails at present, is told only where there is no better one.
+    What works at present and has taken a message before comes first, for it is not known of the others whether they are
+    any good; among these, what hears of every alert, then what took a message lately.
     """
     taken = outbox.last_taken(connection, channel.project_id)
     others = [one for one in channels.enabled_channels(connection, channel.project_id) if one.id != channel.id]
-    working = [one for one in others if one.failing_since is None]
-    best = [one for one in working if one.id in taken] or working or others
-    return sorted(best, key=lambda one: (len(one.match), -taken.get(one.id, 0)))
+
+    def rank(one: Channel) -> tuple[bool, bool, int, int]:
+        return one.failing_since is not None, one.id not in taken, len(one.match), -taken.get(one.id, 0)
+
+    return sorted(others, key=rank)
