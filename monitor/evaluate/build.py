@@ -22,7 +22,7 @@ from monitor.store.catalog import Model, get_model_by_id
 from monitor.store.profiles import DAY_SPAN, HOUR_SPAN, LIVE, ProfileKey, StoredProfile
 from monitor.store.session import reading, writing
 
-ROWS = 100_000
+ROWS = 200_000
 CELLS = 6_000_000  # values of one step: wide models take fewer rows at a time
 OUTCOMES = 20_000
 _ATTEMPTS = 5

@@ -18,6 +18,7 @@ from monitor.stats.tally import RUN, Tally, runs
 __all__ = ["Profile", "Segments", "empty", "merge", "profile_inputs", "profile_outcomes"]
 
 EPSILON = float(np.finfo(np.float64).eps)  # probabilities are clipped to it before the logarithm, as scikit-learn does
+_ROOT = 2.0**20  # of a unit's quanta: squares of what is so scaled are quanta too
 _FAR = 1e70  # so that fourth powers stay finite
 
 
@@ -152,12 +153,13 @@ def _count_numeric(tally: Tally, bins: NumericBins, column: Numbers, run: slice,
         _add_outside(tally, bins, values[far], far + run.start)
     with np.errstate(over="ignore"):
         units = usual - bins.mean
-        units *= 1.0 / bins.unit
+        units *= _ROOT / bins.unit
     if bins.unit >= LARGEST_UNIT:
-        np.clip(units, -1.0, 1.0, out=units)
+        np.clip(units, -_ROOT, _ROOT, out=units)
+    squares = units * units
+    units *= _ROOT
     tally.add_small(("mean", bins.name), units)
-    units *= units
-    tally.add_small(("square", bins.name), units)
+    tally.add_small(("square", bins.name), squares)
 
 
 def _add_outside(tally: Tally, bins: NumericBins, values: Floats, chosen: Ints) -> None:

@@ -13,6 +13,7 @@ from monitor.stats.rows import Bools, Chosen, Codes, Floats, Ints, Rows
 
 RUN = 32_768
 _EXACT = 8192  # integers up to 2**40 add up exactly in float64
+_PIECE = 2**17  # multiplications; OpenBLAS takes more threads from 2**18 on
 _TOP = 2.0**62  # quanta: a value beyond 2**22 units counts as 2**22 units
 
 
@@ -84,12 +85,11 @@ class Tally:
                 slots[slots == bins.nan] = bins.missing
             self.add(key, slots, run)
 
-    def add_small(self, key: Key, units: Floats) -> None:
+    def add_small(self, key: Key, quanta: Floats) -> None:
         """The quick way for a sum of values within one unit of 0: the quanta of 8,192 add up exactly in float64.
 
-        For sums that segments do not keep.
+        For sums that segments do not keep. `quanta` are 2**-40 units, and are rounded in place.
         """
-        quanta = units * 2.0**40
         np.rint(quanta, out=quanta)
         total = int(np.add.reduceat(quanta, np.arange(0, len(quanta), _EXACT)).astype(np.int64).sum())
         self.sums[self.binning.whole.quantities[key].row] += (total >> 32, total & 0xFFFFFFFF)
@@ -99,7 +99,7 @@ class Tally:
         first, second = np.triu_indices(len(scores), 1)
         if first.size:
             row = self.binning.whole.quantities["pair", "0"].row
-            quanta = ((scores @ scores.T)[first, second] * (2.0**40 / PAIR_UNIT)).astype(np.int64)
+            quanta = (_products(scores)[first, second] * (2.0**40 / PAIR_UNIT)).astype(np.int64)
             self.sums[row : row + first.size, 0] += quanta >> 32
             self.sums[row : row + first.size, 1] += quanta & 0xFFFFFFFF
 
@@ -109,6 +109,20 @@ class Tally:
         carried(self.sums)
         self.found.segments = Segments(at, flat[at], carried(self.matrix_sums))
         return self.found
+
+
+def _products(scores: Floats) -> Floats:
+    """scores @ scores.T, exact for multiples of 1/1024, in pieces that BLAS does in the calling thread.
+
+    For a whole run it would wake its other threads, which gain nothing on so thin a matrix and then wait for more work
+    at full speed: twice the processor time, taken from whoever reads the next rows.
+    """
+    size = max(1, _PIECE // len(scores) ** 2)
+    whole = scores.shape[1] // size * size
+    pieces = scores[:, :whole].reshape(len(scores), -1, size).swapaxes(0, 1)
+    rest = scores[:, whole:]
+    found: Floats = (pieces @ pieces.swapaxes(1, 2)).sum(axis=0) + rest @ rest.T
+    return found
 
 
 def runs(n: int) -> Iterator[slice]:
