@@ -91,13 +91,14 @@ def new_rows(
     batch = ahead.take(connection, reading_ahead.wanted(model, mark.next_row, upto, wanted))
     if batch is None:  # erased or expired rows leave nothing to count
         return Chunk(mark, Watermark(upto, mark.next_outcome), {})
+    hours = _hours(batch, model.config.timezone)
     if batch.num_rows == upto - mark.next_row:
-        kept = _rows_within(batch, model.config.timezone, _most_hours(binning))
-        batch, upto = batch.slice(0, kept), mark.next_row + kept
+        kept = _rows_within(hours, _most_hours(binning))
+        batch, hours, upto = batch.slice(0, kept), hours[:kept], mark.next_row + kept
     if upto < end_row:
         ahead.begin(reading_ahead.wanted(model, upto, min(upto + limit, end_row), wanted))
     held = held_for(connection, model, batch, below_position=mark.next_outcome)
-    deltas = profile_batch(model, binning, batch, held)
+    deltas = _profiles_by_cell(model, binning, batch, held, hours)
     return Chunk(mark, Watermark(upto, mark.next_outcome), deltas, findings.carried(batch, model.features or {}))
 
 
@@ -119,15 +120,16 @@ def held_for(
     return [found.get(key) for key in keys] if found else None
 
 
-def profile_batch(model: Model, binning: Binning, batch: pa.RecordBatch, held: Sequence[Held | None] | None) -> Deltas:
+def _profiles_by_cell(
+    model: Model, binning: Binning, batch: pa.RecordBatch, held: Sequence[Held | None] | None, hours: NDArray[np.int64]
+) -> Deltas:
     """The profiles of a fitted batch, one for each hour, version and role in it."""
     if not batch.num_rows:
         return {}
     rows = rows_of.to_rows(batch, model.task, model.features or {}, segment_names(binning), held, model.config.slices)
     known = _known(batch, held)
-    cells, parts = cells_of(batch, model.config.timezone)
     deltas: Deltas = {}
-    for cell, chosen in zip(cells, parts, strict=True):
+    for cell, chosen in zip(*_cells_of(batch, hours), strict=True):
         part = rows.take(chosen)
         profile = profile_inputs(binning, part)
         if held is not None:
@@ -140,7 +142,7 @@ def profile_batch(model: Model, binning: Binning, batch: pa.RecordBatch, held: S
 def profile_together(
     model: Model, binning: Binning, batch: pa.RecordBatch, held: Sequence[Held | None] | None
 ) -> Profile:
-    """The profile of a fitted batch in one piece: the sum of `profile_batch`, without going by hours."""
+    """The profile of a fitted batch in one piece: the sum of `_profiles_by_cell`, without going by hours."""
     rows = rows_of.to_rows(batch, model.task, model.features or {}, segment_names(binning), held, model.config.slices)
     profile = profile_inputs(binning, rows)
     return profile if held is None else _add_outcomes(binning, rows, profile)
@@ -161,9 +163,13 @@ def _known(batch: pa.RecordBatch, held: Sequence[Held | None] | None) -> tuple[N
     return row, np.maximum(row, np.array([0 if one is None else one.known_at for one in held], dtype=np.int64))
 
 
-def cells_of(batch: pa.RecordBatch, timezone: str) -> tuple[list[Cell], list[slice | NDArray[np.int64]]]:
+def _hours(batch: pa.RecordBatch, timezone: str) -> NDArray[np.int64]:
+    """The first instant of each row's hour."""
+    return windows.starts_of(batch.column("timestamp").to_numpy(), HOUR, timezone)
+
+
+def _cells_of(batch: pa.RecordBatch, hours: NDArray[np.int64]) -> tuple[list[Cell], list[slice | NDArray[np.int64]]]:
     """The cells of a batch, and which of its rows lie in each: slices where the batch is in that order already."""
-    hours = windows.starts_of(batch.column("timestamp").to_numpy(), HOUR, timezone)
     roles = batch.column("role").dictionary_encode()
     names: list[str] = roles.dictionary.to_pylist()
     starts, hour_codes = _coded(hours)
@@ -193,9 +199,8 @@ def _most_hours(binning: Binning) -> int:
     return max(1, min(GROUPS, _MEMORY // (8 * binning.whole.size)))
 
 
-def _rows_within(batch: pa.RecordBatch, timezone: str, most: int) -> int:
+def _rows_within(hours: NDArray[np.int64], most: int) -> int:
     """How many of the first rows lie in at most so many hours (versions and roles are few)."""
-    hours = windows.starts_of(batch.column("timestamp").to_numpy(), HOUR, timezone)
     starts, codes = _coded(hours)
     if len(starts) <= most:
         return len(codes)
@@ -217,7 +222,9 @@ def new_outcomes(
         keys = list(dict.fromkeys(outcomes.outcomes_between(connection, model.id, mark.next_outcome, upto).key))
         changes = _changes(connection, model, mark, upto, keys)
         batch = _read_rows(connection, model, binning, sorted(changes))
-        if batch is None or len(keys) == 1 or _rows_within(batch, model.config.timezone, most) == batch.num_rows:
+        if batch is None or len(keys) == 1:
+            break
+        if _rows_within(_hours(batch, model.config.timezone), most) == batch.num_rows:
             break
         upto = mark.next_outcome + max(1, (upto - mark.next_outcome) // 4)  # very many hours: fewer at a time
     new = Watermark(mark.next_row, upto)
@@ -286,7 +293,7 @@ def _swap(model: Model, binning: Binning, batch: pa.RecordBatch, changes: dict[i
     known = np.array([new.known_at for new in after], dtype=np.int64)
     row_known = batch.column("known_at").to_numpy()
     deltas: Deltas = {}
-    for cell, chosen in zip(*cells_of(batch, model.config.timezone), strict=True):
+    for cell, chosen in zip(*_cells_of(batch, _hours(batch, model.config.timezone)), strict=True):
         parts = [profile_outcomes(binning, plus.take(chosen))]
         if minus is not None:
             old = minus.take(chosen)

@@ -209,6 +209,11 @@ class CategoricalBins:
     def slots(self, column: Codes) -> Ints:
         return self.table(column.levels)[column.codes]
 
+    def histogram(self, column: Codes) -> Ints:
+        """int64[size]: how many values have each slot, without placing every value."""
+        counted = np.bincount(self.table(column.levels), weights=column.counts(), minlength=self.size)
+        return counted.astype(np.int64)
+
     @cached_property
     def coarse_slots(self) -> Ints:
         kept = min(len(self.levels), COARSE_LEVELS)

@@ -22,16 +22,18 @@ class Grid:
 
     `slots` int64[CELLS + 2]: the number of edges before each cell; `bounds` float64[CELLS + 2]: the edge in the cell,
     infinity where there is none; `crowded` bool[CELLS + 2], None where no cell is; `share`: about how many of the
-    reference's rows lie in crowded cells.
+    reference's rows lie in crowded cells. A value's cell is (value - before) * scale, truncated; `whole`: no edge lies
+    outside of the grid.
     """
 
     edges: Floats
-    first: float
+    before: float
     scale: float
     slots: Ints
     bounds: Floats
     crowded: Bools | None
     share: float
+    whole: bool
 
     @classmethod
     def over(cls, edges: Floats) -> "Grid | None":
@@ -49,9 +51,10 @@ class Grid:
         first, last = float(edges[skipped]), float(edges[-skipped - 1])
         with np.errstate(over="ignore", invalid="ignore"):
             scale = (CELLS - 0.5) / (last - first) if last > first else np.inf
-        if not np.isfinite(scale) or scale == 0:  # the range is too narrow or too wide for a float
+            before = first - 1.0 / scale if scale > 0 else np.nan
+        if not (np.isfinite(scale) and np.isfinite(before)):  # the range is too narrow or too wide for a float
             return None
-        cells = _cells(edges, first, scale)
+        cells = _cells(edges, before, scale)
         inside = np.bincount(cells, minlength=CELLS + 2)
         crowded = inside > 1
         bounds = np.full(CELLS + 2, np.inf)
@@ -61,11 +64,11 @@ class Grid:
         # Bins hold about equal parts of the rows, those at the ends (which are halves of halves) far fewer.
         share = float(np.where(crowded[cells[:-1]], widths, 0.0)[skipped : len(edges) - 1 - skipped].mean())
         slots = np.searchsorted(cells, np.arange(CELLS + 2), side="left").astype(np.int64)
-        return cls(edges, first, scale, slots, bounds, crowded if crowded.any() else None, share)
+        return cls(edges, before, scale, slots, bounds, crowded if crowded.any() else None, share, skipped == 0)
 
     def locate(self, finite: Floats, *, within: bool = False) -> Ints:
         """int64[n]: the number of edges at or below each value; `within`: none is below the first or at the last."""
-        cells = _cells(finite, self.first, self.scale, clip=not within or self.first != self.edges[0])
+        cells = _cells(finite, self.before, self.scale, clip=not (within and self.whole))
         slots = self.slots.take(cells)
         slots += finite >= self.bounds.take(cells)
         if self.crowded is not None:
@@ -87,11 +90,10 @@ def count_sorted(edges: Floats, finite: Floats) -> Ints:
     return reached[1:] - reached[:-1]
 
 
-def _cells(values: Floats, first: float, scale: float, *, clip: bool = True) -> Ints:
+def _cells(values: Floats, before: float, scale: float, *, clip: bool = True) -> Ints:
     with np.errstate(over="ignore"):
-        cells = values - first
+        cells = values - before
         cells *= scale
-    cells += 1.0
     if clip:
         np.clip(cells, 0.0, CELLS + 1.0, out=cells)
     return cells.astype(np.int64)  # truncation is floor here

@@ -37,6 +37,8 @@ def profile_inputs(binning: Binning, rows: Rows) -> Profile:
         if column is None:
             tally.add_all(("feature", bins.name), bins.missing)
             normals.skip(bins.name)
+        elif isinstance(bins, CategoricalBins) and not tally.groups:
+            tally.add_counts(("feature", bins.name), bins.histogram(_codes(column)))
         elif isinstance(bins, CategoricalBins):
             slots = bins.slots(_codes(column))
             for run in runs(rows.n):

@@ -11,7 +11,7 @@ from monitor.stats.layout import Key
 from monitor.stats.pairs import UNIT as PAIR_UNIT
 from monitor.stats.rows import Bools, Chosen, Codes, Floats, Ints, Rows
 
-RUN = 32_768
+RUN = 131_072
 _EXACT = 8192  # integers up to 2**40 add up exactly in float64
 _PIECE = 2**17  # multiplications; OpenBLAS takes more threads from 2**18 on
 _TOP = 2.0**62  # quanta: a value beyond 2**22 units counts as 2**22 units

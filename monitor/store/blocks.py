@@ -156,7 +156,8 @@ def read_together(
     """The rows first_row … next_row - 1 in order, in few batches, texts that repeat as codes: the quick way to many."""
     if next_row <= first_row:
         return []
-    found = connection.execute(_blocks_of(connection, model_id, first_row, next_row)).all()
+    query = _blocks_of(connection, model_id, first_row, next_row)
+    found = connection.execute(query.execution_options(yield_per=None)).all()
     if found and found[0].first_row + found[0].rows <= first_row:  # what lay at first_row is not kept any more
         found = found[1:]
     if not found:

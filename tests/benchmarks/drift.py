@@ -4,7 +4,8 @@
 
 Each side runs in a process of its own. The product's side stores the rows as blocks of a thousand, as ingest does; what
 is timed is what a tick does with them: count them into profiles, measure every drift metric of every feature and of the
-prediction, write both. The last line is one JSON object.
+prediction, write both. Workers run for weeks, so it is the median of five models that come one after the other; the
+first, in a new process, is told too. The last line is one JSON object.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 BLOCK = 1000
+REPEATS = 5
 CLASSES = ["no", "yes"]
 LEVELS = list("abcdefghijkl")
 
@@ -102,13 +104,15 @@ def product(rows: int, features: int) -> dict[str, float]:
                 blocks.move_log(connection, model.id, LogEnd(rows, 0, start + days * clock.DAY + clock.HOUR))
             return model
 
-        model = stored("blocks", "1d", 1)
         now = start + clock.DAY + clock.HOUR
-        began = time.perf_counter()
-        built = build(engine, model.id, now)
-        measured = measure_dirty(engine, model.id, now)
-        from_blocks = time.perf_counter() - began
-        assert (built.rows, measured.windows) == (rows, 1), (built, measured)
+        from_blocks = []
+        for number in range(REPEATS):
+            model = stored(f"blocks-{number}", "1d", 1)
+            began = time.perf_counter()
+            built = build(engine, model.id, now)
+            measured = measure_dirty(engine, model.id, now)
+            from_blocks.append(time.perf_counter() - began)
+            assert (built.rows, measured.windows) == (rows, 1), (built, measured)
 
         model = stored("profiles", "1d", 30)
         evaluate_model(engine, model.id, start, lambda *_: None)
@@ -126,7 +130,12 @@ def product(rows: int, features: int) -> dict[str, float]:
         assert float(np.nanmax(found.features["psi"])) > 0.01
         engine.dispose()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"product_seconds": from_blocks, "profiles_seconds": float(np.median(times)), "peak_mb": peak}
+    return {
+        "product_seconds": float(np.median(from_blocks)),
+        "first_seconds": from_blocks[0],
+        "profiles_seconds": float(np.median(times)),
+        "peak_mb": peak,
+    }
 
 
 def evidently(rows: int, features: int) -> dict[str, float]:
@@ -171,6 +180,7 @@ def main() -> None:
         return
     found = _in_process("product", arguments.rows, arguments.features)
     print(f"product, from stored blocks          {found['product_seconds']:10.3f} s", flush=True)
+    print(f"product, the first of a process      {found['first_seconds']:10.3f} s", flush=True)
     print(f"product, 30 days of stored profiles  {found['profiles_seconds']:10.4f} s", flush=True)
     found |= _in_process("evidently", arguments.rows, arguments.features)
     print(f"Evidently DataDriftPreset            {found['evidently_seconds']:10.3f} s", flush=True)
