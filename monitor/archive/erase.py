@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from monitor.archive import frames
+from monitor.archive.alone import alone
 from monitor.archive.places import Place
 from monitor.store import blocks, catalog, erased, id_erase, id_index, profiles, two_sample
 from monitor.store import tables as t
@@ -22,6 +23,8 @@ from monitor.store.catalog import Model
 from monitor.store.codec import decode, encode
 from monitor.store.identity import keys_of
 from monitor.store.session import is_sqlite, reading, writing
+
+PATIENCE_SECONDS = 60.0  # with a sweep that adds outcomes to the archive
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,10 @@ def erase(
     found = _erase_stored(engine, model, wanted, now)
     rows = files = 0
     if place is not None:
-        rows, files = _erase_archived(place, model, wanted, progress)
+        with alone(engine, model, PATIENCE_SECONDS) as go_on:
+            if go_on is None:
+                raise OSError("the archive files of this model are being written by another process")
+            rows, files = _erase_archived(place, model, wanted, go_on, progress)
     return Erased(len(wanted), *found, rows, files, not _sweep_traces(engine))
 
 
@@ -103,13 +109,14 @@ def _erase_references(connection: Connection, model: Model, ids: list[str]) -> i
 
 
 def _erase_archived(
-    place: Place, model: Model, ids: list[str], progress: Callable[[int, int], None]
+    place: Place, model: Model, ids: list[str], go_on: Callable[[], None], progress: Callable[[int, int], None]
 ) -> tuple[int, int]:
     """Write the archive files that hold such rows again without them; (rows, files)."""
     rows = changed = 0
     paths = list(place.files(frames.archive_of(model)))
     for done, path in enumerate(paths):
         progress(done, len(paths))
+        go_on()
         with place.open(path) as file:
             if not pc.any(_named(pyarrow.parquet.read_table(file, columns=["id"]).column("id"), ids)).as_py():
                 continue

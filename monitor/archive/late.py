@@ -10,8 +10,9 @@ import pyarrow.parquet
 from sqlalchemy.engine import Engine
 
 from monitor.archive import frames, keep
+from monitor.archive.alone import alone
 from monitor.archive.places import Place
-from monitor.store import blocks, outcomes, retention
+from monitor.store import outcomes, retention
 from monitor.store.catalog import Model
 from monitor.store.erased import erased_among
 from monitor.store.outcomes import Held
@@ -29,22 +30,18 @@ def archive_and_expire_outcomes(engine: Engine, model: Model, before: int, place
     late = retention.late_outcomes(engine, model.id, before)
     if not late:
         return 0, 0
-    with reading(engine) as connection:
-        histories = outcomes.history(connection, model.id, [one.key for one in late])
-        erased = blocks.log_end(connection, model.id).erased
-    by_id = {one.id: histories.get(one.key, []) for one in late}
-    added, changed = 0, []
-    for path in keep.files_of(place, model):
-        found = _add(engine, place, path, model, by_id)
-        if found:
-            added += found
-            changed.append(path)
-    with reading(engine) as connection:
-        again = blocks.log_end(connection, model.id).erased != erased
-    if again:  # an erasure may have rewritten a file while it was being written here
-        for path in changed:
-            _add(engine, place, path, model, by_id)
-    return retention.remove_outcomes(engine, model.id, late), added
+    with alone(engine, model, patience_seconds=0) as go_on:
+        if go_on is None:  # an erasure is at work: another time
+            return 0, 0
+        with reading(engine) as connection:
+            histories = outcomes.history(connection, model.id, [one.key for one in late])
+        by_id = {one.id: histories.get(one.key, []) for one in late}
+        added = 0
+        for path in keep.files_of(place, model):
+            go_on()
+            added += _add(engine, place, path, model, by_id)
+        go_on()  # the files are as they were written: only now may the outcomes go
+        return retention.remove_outcomes(engine, model.id, late), added
 
 
 def _add(engine: Engine, place: Place, path: str, model: Model, by_id: dict[str, list[Held]]) -> int:

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 import sqlalchemy as sa
@@ -12,12 +13,15 @@ from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
 from monitor import clock, telemetry
+from monitor.archive import erase as erase_module
 from monitor.archive import frames, keep
-from monitor.archive.places import place_of
+from monitor.archive.alone import alone
+from monitor.archive.erase import erase
+from monitor.archive.places import Place, place_of
 from monitor.errors import SetupError
 from monitor.jobs import sweep
 from monitor.settings import Settings
-from monitor.store import blocks, retention
+from monitor.store import blocks, catalog, retention
 from monitor.store import tables as t
 from monitor.store.session import reading, writing
 from tests.archive.conftest import label, profiled, send
@@ -157,6 +161,42 @@ def test_outcomes_that_come_after_their_row_was_archived_are_added_to_its_file(
     assert found["a"]["observed_at"] == found["a"]["outcomes"][1]["observed_at"] is not None
     with reading(engine) as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(t.outcome)) == 0
+
+
+def test_an_outcome_that_is_swept_during_an_erasure_is_not_lost(
+    client: TestClient, engine: Engine, kept: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(client, ["a", "b"])
+    profiled(engine)
+    assert sweep(engine, kept, clock.now() + OVER) == 2
+    label(client, ["a"])
+    profiled(engine)
+    write = frames.replace_table
+
+    def swept_meanwhile(place: Place, path: str, table: pa.Table) -> int:
+        monkeypatch.undo()  # the erasure has read the file, and writes it in a moment
+        sweep(engine, kept, clock.now() + OVER + clock.DAY)
+        return write(place, path, table)
+
+    monkeypatch.setattr(frames, "replace_table", swept_meanwhile)
+    done = erase(engine, 1, "m", ["b"], place_of(kept.archive_url), clock.now())
+    assert done.archived_rows == 1
+    sweep(engine, kept, clock.now() + OVER + clock.DAY)
+    assert [(row["id"], row["actual"]) for row in archived(tmp_path)] == [("a", "1")]
+
+
+def test_an_erasure_that_finds_the_archive_taken_says_so(
+    client: TestClient, engine: Engine, kept: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(client, ["a"])
+    with reading(engine) as connection:
+        model = catalog.get_model(connection, 1, "m")
+    monkeypatch.setattr(erase_module, "PATIENCE_SECONDS", 0.2)
+    with alone(engine, model, 0.0) as go_on:
+        assert go_on is not None
+        with pytest.raises(OSError, match="being written by another process"):
+            erase(engine, 1, "m", ["a"], place_of(kept.archive_url), clock.now())
+    assert erase(engine, 1, "m", ["a"], place_of(kept.archive_url), clock.now()).new_ids == 0
 
 
 def test_rows_stay_in_the_log_while_the_archive_takes_nothing(
