@@ -14,7 +14,7 @@ from monitor.store.tables import schema_finding
 from monitor.store.upsert import upsert
 
 NEW, RETYPED, MISSING = "new", "retyped", "missing"
-MOST = 200  # findings of a model; further features are counted together, under the empty name
+MOST = 200  # features of a model that are new or of another type; further ones count together, under the empty name
 _t = schema_finding
 
 
@@ -48,7 +48,11 @@ def add(connection: Connection, project_id: int, model_id: int, found: Mapping[P
     """Add to what was seen of these features."""
     if not found:
         return
-    held = {(one.feature, one.kind): Seen(*one[3:]) for one in read(connection, project_id, model_id)}
+    held = {
+        (one.feature, one.kind): Seen(*one[3:])
+        for one in read(connection, project_id, model_id)
+        if one.kind != MISSING  # of these there are no more than the schema has features
+    }
     changed: dict[Place, Seen] = {}
     for (feature, kind), seen in found.items():
         place = (feature, kind) if (feature, kind) in held or len(held) < MOST else ("", kind)
@@ -66,7 +70,7 @@ def set_missing(
     if back:
         _delete(connection, model_id, _t.c.kind == MISSING, _t.c.feature.in_(back))
     window = Seen(rows, start, end)
-    found = {one: held[one] + window if one in held else window for one in sorted(gone)[:MOST]}
+    found = {one: held[one] + window if one in held else window for one in sorted(gone)}
     _put(connection, project_id, model_id, {(one, MISSING): seen for one, seen in found.items()})
 
 
