@@ -46,6 +46,18 @@
     button.addEventListener("click", showKeys);
   }
 
+  // ---- under the pointer, a time is told in UTC and in the viewer's own zone
+
+  const own = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+  const zone = own.resolvedOptions().timeZone;
+
+  document.addEventListener("pointerover", (event) => {
+    const time = event.target.closest?.("time[datetime]");
+    if (!time || time.dataset.own || ["UTC", "Etc/UTC"].includes(zone)) return;
+    time.dataset.own = own.format(new Date(time.dateTime));
+    time.title += `\n${time.dataset.own} ${zone}`;
+  });
+
   // ---- a chart's numbers as CSV or JSON on the clipboard, its picture as a file
 
   function cell(value) {

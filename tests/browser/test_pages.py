@@ -3,6 +3,7 @@
 import os
 import time
 import zlib
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,21 @@ def test_charts_draw_themselves_within_a_few_seconds(desk: Watched, running_app:
     page = desk.open(LINKS.model(running_app.model, range_="all"))
     page.wait_for_selector("#performance svg.main-svg")
     assert time.monotonic() - began < 30
+
+
+def test_a_time_under_the_pointer_is_told_in_utc_and_in_the_viewers_zone(
+    chromium: Browser, running_app: Running
+) -> None:
+    watched = log_in(chromium, running_app, timezone_id="America/New_York")
+    page = watched.open(LINKS.model(running_app.model, range_="all"))
+    time_of_alert = page.locator("main .alert time").first
+    time_of_alert.hover()
+    title = time_of_alert.get_attribute("title") or ""
+    utc, here = title.split("\n")
+    assert utc.endswith(" UTC") and here.endswith(" America/New_York")
+    told = [datetime.strptime(one.rsplit(" ", 1)[0], "%d %b %Y, %H:%M") for one in (utc, here)]
+    assert told[0] - told[1] in (timedelta(hours=4), timedelta(hours=5))
+    watched.context.close()
 
 
 def test_the_readme_picture_is_taken(chromium: Browser, running_app: Running, tmp_path: Path) -> None:
