@@ -10,12 +10,14 @@ from sqlalchemy.engine import Connection
 
 from dashboards import theme
 from dashboards.theme import State
+from monitor import clock
+from monitor.alerts.notify import switch_on as switch_on_again
 from monitor.alerts.payload import sample_body
 from monitor.alerts.senders import place_of
 from monitor.errors import Conflict
 from monitor.settings import Settings
 from monitor.store import outbox, overview
-from monitor.store.channels import MAX_CHANNELS, enable_channel, get_channel, list_channels
+from monitor.store.channels import MAX_CHANNELS, get_channel, list_channels
 from monitor.store.channels import Channel as Stored
 from monitor.store.overview import LastAttempt, RecentDelivery
 
@@ -100,7 +102,7 @@ def send_test(connection: Connection, project_id: int, channel_id: str, now: int
 
 def switch_on(connection: Connection, project_id: int, channel_id: str, settings: Settings) -> None:
     """Switch a channel on again. Raises NotFound."""
-    enable_channel(connection, get_channel(connection, project_id, channel_id, settings.secret_key).id)
+    switch_on_again(connection, get_channel(connection, project_id, channel_id, settings.secret_key), clock.now())
 
 
 def replay(

@@ -64,7 +64,7 @@ def deliver_due(
                 threading.Thread(target=_attempt, args=arguments, name=THREAD, daemon=True).start()
                 under_way += 1
                 heard = clock.monotonic()
-        if under_way == 0:
+        if under_way == 0 or at - now >= TURN:
             return done
         try:
             ended.get(timeout=min(LOOK, patience))

@@ -88,7 +88,8 @@ def void(message: Message, alert: Alert, route: Route | None, *, held: bool) -> 
         return None
     if alert.state == "resolved" and (held or escalates) and not message.gathered:
         return Why.RESOLVED
-    return Why.ACKNOWLEDGED if escalates and alert.state == "acknowledged" else None
+    risen = message.type == "alert.updated" and alert.severity == "critical"  # worse than what was acknowledged
+    return Why.ACKNOWLEDGED if escalates and alert.state == "acknowledged" and not risen else None
 
 
 def route_of(routes: Sequence[Route], channel: str, alert: Alert) -> tuple[bool, Route | None]:

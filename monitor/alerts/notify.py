@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from monitor import clock
 from monitor.alerts import mute
+from monitor.alerts.incidents import close_digests
 from monitor.alerts.matchers import matches
 from monitor.alerts.mute import GATHERED, Budget, Hold, Message, Rules, Why
 from monitor.alerts.payload import alert_json, event_body
@@ -53,10 +54,14 @@ def announce(
     rules = load_rules(connection, alert, wall)
     knowing = notifications.told_channels(connection, alert.id)
     event = Told(alert, event_id, WEBHOOK.get(type_, type_), now, wall, public_url)
-    for channel in channels.enabled_channels(connection, alert.project_id):
+    for channel in channels.every_channel(connection, alert.project_id):
         listens, route = mute.route_of(rules.routes, channel.name, alert)
         told = channel.id in knowing
-        if told or (listens and matches(channel.match, alert.labels)):
+        if not told and not (listens and matches(channel.match, alert.labels)):
+            continue
+        if channel.disabled_at is not None:
+            _write(connection, event, channel, DROPPED, Why.CHANNEL_OFF)
+        else:
             _tell(connection, event, channel, route, rules, told)
 
 
@@ -103,6 +108,7 @@ def _tell(connection: Connection, event: Told, channel: Channel, route: Route | 
     due_at = remind_at(alert, route, wall)
     sent = Told(alert, event.event_id, message.type, event.at, wall, event.public_url)
     _write(connection, sent, channel, SENT, "", due_at=due_at, delivery_id=delivery_id)
+    close_digests(connection, channel, alert, event.public_url, wall)
 
 
 def _gathering(event: Told, waiting: list[Notification], told: bool) -> Hold | None:
@@ -173,6 +179,12 @@ def _write(
         due_at=due_at,
         delivery_id=delivery_id,
     )
+
+
+def switch_on(connection: Connection, channel: Channel, now: int) -> None:
+    """Switch a channel on again, and look at once at what it was not told meanwhile: open alerts, and ends."""
+    channels.enable_channel(connection, channel.id)
+    notifications.revive(connection, channel.id, str(Why.CHANNEL_OFF), now)
 
 
 def end_silence(connection: Connection, project_id: int, silence_id: str, now: int) -> None:

@@ -86,6 +86,11 @@ def digest_body(at: int, found: Sequence[Alert], digest_id: str, public_url: str
     return event_body("alert.digest", at, {**data, "alerts": listed})
 
 
+def digest_id_of(body: str) -> str:
+    """The id under which a digest went out."""
+    return str(orjson.loads(body)["data"]["id"])
+
+
 def _leading(alert: Alert) -> dict[str, Any]:
     cause = alert.causes[0]
     return {**cause, "text": f"{alert.model}: {cause.get('text', '')}"}

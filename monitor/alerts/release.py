@@ -11,6 +11,7 @@ from uuid import uuid4
 from sqlalchemy.engine import Connection, Engine
 
 from monitor.alerts import mute
+from monitor.alerts.incidents import INCIDENTS, close_digests
 from monitor.alerts.mute import GATHERED, Message, Why
 from monitor.alerts.notify import drop, lead, load_rules, remind_at, when
 from monitor.alerts.payload import alert_json, digest_body, event_body
@@ -23,7 +24,6 @@ from monitor.store.session import reading, writing
 
 ACTOR = "keepwatch"
 GROUPING = ("alertmanager",)  # kinds that keep each alert, and group what they tell
-INCIDENTS = ("pagerduty",)  # kinds that wake somebody: what is over already is no incident
 MOST = 200  # alerts in one transaction, and so in one digest
 
 Waiting = tuple[Alert, list[Notification], Route | None, str]
@@ -105,22 +105,27 @@ def _send(connection: Connection, channel: Channel, ready: Waiting, public_url: 
     body = event_body(type_, at, alert_json(alert, public_url))
     delivery_id = outbox.add(connection, channel, type_, alert.id, body, now)
     _mark(connection, ready, delivery_id, now)
-    return 1
+    return 1 + close_digests(connection, channel, alert, public_url, now)
 
 
 def _send_gathered(connection: Connection, channel: Channel, gathered: list[Waiting], public_url: str, now: int) -> int:
     """One digest; one alert alone is told as itself, and to who groups alerts themselves each of them."""
+    closed = 0
     if channel.kind in INCIDENTS:
-        for over in (ready for ready in gathered if ready[0].state == "resolved"):
-            drop(connection, over[1], Why.RESOLVED, now)
+        over = [ready for ready in gathered if ready[0].state == "resolved"]
         gathered = [ready for ready in gathered if ready[0].state != "resolved"]
+        for ready in over:
+            if channel.id in notifications.told_channels(connection, ready[0].id):
+                closed += _send(connection, channel, ready, public_url, now)  # its incident is open there
+            else:
+                drop(connection, ready[1], Why.RESOLVED, now)
     if len(gathered) <= 1 or channel.kind in GROUPING:
-        return sum(_send(connection, channel, ready, public_url, now) for ready in gathered)
+        return closed + sum(_send(connection, channel, ready, public_url, now) for ready in gathered)
     body = digest_body(now, [ready[0] for ready in gathered], f"digest_{uuid4().hex}", public_url)
     delivery_id = outbox.add(connection, channel, "alert.digest", None, body, now)
     for ready in gathered:
         _mark(connection, ready, delivery_id, now)
-    return 1
+    return closed + 1
 
 
 def _mark(connection: Connection, ready: Waiting, delivery_id: str, now: int) -> None:

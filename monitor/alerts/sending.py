@@ -1,5 +1,6 @@
 """What the kinds of channel share: how a delivery ends, what it may use, and what may be shown of a destination."""
 
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -160,12 +161,14 @@ def _tokens(channel: Channel) -> set[str]:
     found = {channel.url}
     for secret in (channel.secret, channel.previous_secret):
         found |= {secret, secret.removeprefix("whsec_"), *secret.split(":")}
+        found.add(base64.b64encode(secret.encode()).decode())  # as HTTP Basic carries it
     try:
         parts = urlsplit(channel.url)
     except ValueError:
         parts = urlsplit("")
     pieces = [parts.path, parts.query, parts.username, parts.password, *parts.path.split("/")]
     pieces += [value for _, value in parse_qsl(parts.query)]
+    pieces += [one.partition("=")[2] for one in parts.query.split("&")]  # as it stands there, still escaped
     if parts.scheme not in ("http", "https", "mailto"):
         pieces.append(parts.netloc)  # of apprise's URLs the host is often a token too
     for piece in pieces:

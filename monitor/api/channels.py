@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 from sqlalchemy.engine import Connection
 
 from monitor import clock
-from monitor.alerts import payload
+from monitor.alerts import notify, payload
 from monitor.alerts.kinds.webhook import check_secret, new_secret
 from monitor.alerts.matchers import LABELS, MAX_MATCHERS, read_matchers
 from monitor.alerts.senders import KINDS, Means, place_of
@@ -157,11 +157,12 @@ def test_channel(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any]:
 
 @router.post("/v1/channels/{id}/enable")
 def enable_channel(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any]:  # noqa: A002
-    """Switch a channel on again that was switched off. What was given up meanwhile waits for a replay."""
+    """Switch a channel on again that was switched off: it is told of what is open. What was given up waits for a
+    replay."""
     Reader(body).finish()
     with writing(ctx.engine) as connection:
         channel = _channel(ctx, connection, id)
-        channels.enable_channel(connection, channel.id)
+        notify.switch_on(connection, channel, clock.now())
         return channel_json(_channel(ctx, connection, id))
 
 

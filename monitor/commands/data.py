@@ -33,7 +33,7 @@ def evaluate(
 ) -> None:
     """Compute every window that is due, send what it raises, and exit."""
     from monitor import installation, jobs
-    from monitor.alerts.deliver import LONGEST_ATTEMPT, deliver_due
+    from monitor.alerts.deliver import LONGEST_ATTEMPT, deliver_due, finish_under_way
     from monitor.curves import curves
 
     log.setup("WARNING")
@@ -51,6 +51,7 @@ def evaluate(
                 results.append({"model": name, **made, "days": days})
             advance(len(chosen), len(chosen))
         sent = deliver_due(engine, found, clock.now(), patience=LONGEST_ATTEMPT, curve=curves(engine))
+        finish_under_way(LONGEST_ATTEMPT)
     if as_json:
         say_json({"until": clock.render(now), "models": results, "deliveries": sent})
         return

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from monitor import clock
+from monitor.alerts import notify
 from monitor.alerts.rules import read_policy, read_route, read_silence
 from monitor.api import channels as channels_api
 from monitor.api import models as models_api
@@ -122,10 +123,15 @@ def _channel(connection: Connection, ctx: Context, name: str, body: Mapping[str,
         return Outcome("new", outcome.fields, f"its secret, shown once: {own}" if own else "")
     note = ""
     if outcome.action == "changed":
-        channels.replace_channel(connection, stored.id, made, key)
+        if made.kind == stored.kind == "webhook" and made.secret != stored.secret and not stored.unreadable:
+            channels.rotate_secret(connection, stored, made.secret, now + channels_api.OVERLAP, key)
+        moved = (made.kind, made.url) != (stored.kind, stored.url)
+        channels.replace_channel(connection, stored.id, made, key, moved=moved)
+        if given.get("secret") is None and made.secret:
+            note = f"its secret, shown once: {made.secret}"
     if stored.disabled_at is not None and outcome.action == "changed":
-        channels.enable_channel(connection, stored.id)
-        note = "was switched off, and is on again"
+        notify.switch_on(connection, stored, now)
+        note = "; ".join(part for part in (note, "was switched off, and is on again") if part)
     elif stored.disabled_at is not None:
         note = f"is switched off, and a file does not switch it on: {stored.disabled_reason}"
     return Outcome(outcome.action, outcome.fields, note)

@@ -112,13 +112,19 @@ def find_channel(connection: Connection, project_id: int, name: str, key: Secret
     return None if row is None else from_row(row, key)
 
 
-def replace_channel(connection: Connection, channel_id: str, channel: Channel, key: SecretStr | None) -> None:
+def replace_channel(
+    connection: Connection, channel_id: str, channel: Channel, key: SecretStr | None, *, moved: bool
+) -> None:
     """Give a channel another kind, URL, secret and match; its id, name and deliveries stay.
+
+    `moved`: it leads somewhere else now, and what the receiver before failed at or asked for is forgotten.
 
     Raises:
         SetupError: there is no secret key.
     """
-    values = {"kind": channel.kind, "url": seal(key, channel.url), "secret": seal(key, channel.secret)}
+    values: dict[str, Any] = {"kind": channel.kind, "url": seal(key, channel.url), "secret": seal(key, channel.secret)}
+    if moved:
+        values |= {"failing_since": None, "paused_until": None}
     query = sa.update(t.channel).where(t.channel.c.id == channel_id)
     connection.execute(query.values(**values, match=json.dumps(channel.match)))
 
@@ -132,6 +138,12 @@ def names_of(connection: Connection, project_id: int) -> dict[str, str]:
 def enabled_channels(connection: Connection, project_id: int) -> Sequence[Channel]:
     """The channels of a project that are not switched off, oldest first; without URL and secrets."""
     query = sa.select(t.channel).where(t.channel.c.project_id == project_id, t.channel.c.disabled_at.is_(None))
+    return [from_row(row, None) for row in connection.execute(query.order_by(t.channel.c.created_at, t.channel.c.id))]
+
+
+def every_channel(connection: Connection, project_id: int) -> Sequence[Channel]:
+    """The channels of a project, oldest first, those that are switched off too; without URL and secrets."""
+    query = sa.select(t.channel).where(t.channel.c.project_id == project_id)
     return [from_row(row, None) for row in connection.execute(query.order_by(t.channel.c.created_at, t.channel.c.id))]
 
 

@@ -119,6 +119,12 @@ def wake(connection: Connection, now: int, reasons: Sequence[str], **where: Any)
         postpone(connection, ids[start : start + 500], now)
 
 
+def revive(connection: Connection, channel_id: str, reason: str, now: int) -> None:
+    """What a channel was not told for this reason is held again, and looked at in the next turn."""
+    query = sa.update(t.notification).where(_n.channel_id == channel_id, _n.state == DROPPED, _n.reason == reason)
+    connection.execute(query.values(state=HELD, due_at=now, changed_at=now))
+
+
 def pages(connection: Connection, project_id: int, since: int, apart: Sequence[str]) -> dict[int, int]:
     """How many alerts of each model were told one by one since then (those told for the reasons `apart` left out)."""
     query = (
@@ -134,6 +140,12 @@ def of_alert(connection: Connection, project_id: int, alert_id: str) -> list[Not
     """Everything that became of an alert's events, oldest first."""
     query = sa.select(t.notification).where(_n.project_id == project_id, _n.alert_id == alert_id)
     return [_read(row) for row in connection.execute(query.order_by(_n.id))]
+
+
+def alerts_told_by(connection: Connection, delivery_id: str) -> list[str]:
+    """The ids of the alerts that a delivery tells of."""
+    query = sa.select(_n.alert_id).where(_n.delivery_id == delivery_id).order_by(_n.id)
+    return list(dict.fromkeys(connection.scalars(query)))
 
 
 def held_counts(connection: Connection, project_id: int) -> list[tuple[str, str, int]]:

@@ -61,6 +61,10 @@ class Attempt:
 def add(connection: Connection, channel: Channel, type_: str, alert_id: str | None, body: str, now: int) -> str:
     """Write a delivery that is due now; returns its id."""
     delivery_id = f"msg_{uuid4().hex}"
+    created_at = now
+    if alert_id is not None:  # their order holds also where clocks differ or step back; the alert is locked by now
+        before = sa.select(sa.func.max(_d.created_at)).where(_d.channel_id == channel.id, _d.alert_id == alert_id)
+        created_at = max(now, (connection.scalar(before) or 0) + 1)
     connection.execute(
         sa.insert(t.delivery).values(
             id=delivery_id,
@@ -69,7 +73,7 @@ def add(connection: Connection, channel: Channel, type_: str, alert_id: str | No
             alert_id=alert_id,
             type=type_,
             body=body,
-            created_at=now,
+            created_at=created_at,
             state="pending",
             attempts=0,
             next_attempt_at=now,
@@ -185,6 +189,15 @@ def last_of_open_alerts(connection: Connection, channel: Channel) -> list[Delive
     return [_delivery(row) for row in connection.execute(query.order_by(ranked.c.created_at))]
 
 
+def digests_of(connection: Connection, channel: Channel, alert_id: str) -> list[Delivery]:
+    """The digests in which a channel was told of an alert, oldest first."""
+    told = sa.select(t.notification.c.delivery_id).where(
+        t.notification.c.alert_id == alert_id, t.notification.c.channel_id == channel.id
+    )
+    query = sa.select(t.delivery).where(_d.id.in_(told), _d.type == "alert.digest").order_by(_d.created_at)
+    return [_delivery(row) for row in connection.execute(query)]
+
+
 def of_resolved_alerts(
     connection: Connection, ids: Collection[str], key: SecretStr | None
 ) -> list[tuple[Channel, Delivery]]:
@@ -208,10 +221,22 @@ def get_delivery(connection: Connection, channel: Channel, delivery_id: str) -> 
 
 
 def replay_dead(connection: Connection, channel: Channel, now: int) -> int:
-    """Replay everything of a channel that was given up; returns how many deliveries that are."""
+    """Replay everything of a channel that was given up; returns how many deliveries that are.
+
+    To all kinds but webhooks what is said about an alert that the receiver knows something later of stays given up: a
+    "firing" after "resolved" would open an incident that nobody closes.
+    """
+    later = t.delivery.alias("later").c
+    known = sa.exists().where(
+        later.channel_id == _d.channel_id,
+        later.alert_id == _d.alert_id,
+        later.state == "delivered",
+        later.created_at > _d.created_at,
+    )
+    fresh = sa.true() if channel.kind == UNORDERED else sa.or_(_d.alert_id.is_(None), sa.not_(known))
     return connection.execute(
         sa.update(t.delivery)
-        .where(_d.channel_id == channel.id, _d.state == "dead", _unclaimed(now))
+        .where(_d.channel_id == channel.id, _d.state == "dead", _unclaimed(now), fresh)
         .values(state="pending", attempts=0, next_attempt_at=now, lease_owner=None, lease_until=None)
     ).rowcount
 

@@ -176,7 +176,8 @@ def _connected(server: Server) -> Iterator[smtplib.SMTP]:
         smtp: smtplib.SMTP = smtplib.SMTP_SSL(timeout=deadline, context=context)
     else:
         smtp = smtplib.SMTP(timeout=deadline)
-    over = threading.Timer(deadline, _cut, (smtp,))
+    ended = threading.Event()
+    over = threading.Thread(target=_cut, args=(smtp, ended, deadline), name="smtp-deadline")
     over.daemon = True
     over.start()
     try:
@@ -194,16 +195,18 @@ def _connected(server: Server) -> Iterator[smtplib.SMTP]:
         with suppress(smtplib.SMTPException, OSError):
             smtp.quit()  # the mail is accepted by now, whatever comes of the farewell
     finally:
-        over.cancel()
+        ended.set()
         smtp.close()
 
 
-def _cut(smtp: smtplib.SMTP) -> None:
-    """End a session from outside; what waits in it fails at once."""
+def _cut(smtp: smtplib.SMTP, ended: threading.Event, deadline: float) -> None:
+    """End a session from outside; what waits in it fails at once, also where its connection is made only later."""
     import socket
 
-    with suppress(OSError, AttributeError):
-        smtp.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+    while not ended.wait(deadline):
+        with suppress(OSError, AttributeError):
+            smtp.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+        deadline = 0.5
 
 
 def _said(said: bytes | str, channel: Channel) -> str:

@@ -70,7 +70,7 @@ def check_pagerduty(url: str | None, secret: str | None, means: Means) -> tuple[
 
 
 def _action(message: Message) -> str:
-    if message.type == "alert.resolved":
+    if message.type == "alert.resolved" or (message.type == "alert.digest" and message.state == "resolved"):
         return "resolve"
     return "acknowledge" if message.type == "alert.acknowledged" else "trigger"
 
