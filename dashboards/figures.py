@@ -46,8 +46,12 @@ def line(
     `coverage` (share of rows that are labelled) becomes a strip of bars below.
     """
     data: list[Figure] = []
-    if low is not None and high is not None and any(value is not None for value in low):
-        data += _band(tidy(low), tidy(high))
+    if (
+        low is not None
+        and high is not None
+        and any(bottom is not None and top is not None for bottom, top in zip(tidy(low), tidy(high), strict=True))
+    ):
+        data.append(_band(x, tidy(low), tidy(high)))
     shown = tidy(values)
     if provisional is not None and any(provisional):
         settled = [None if open_ else value for value, open_ in zip(shown, provisional, strict=True)]
@@ -83,12 +87,31 @@ def _line(values: list[float | None], name: str, color: str, width: float = 2) -
     }
 
 
-def _band(low: list[float | None], high: list[float | None]) -> list[Figure]:
-    edge: Figure = {"type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
-    return [
-        {**edge, "y": low, "name": "low"},
-        {**edge, "y": high, "name": "high", "fill": "tonexty", "fillcolor": theme.BAND},
-    ]
+def _band(x: Sequence[str], low: list[float | None], high: list[float | None]) -> Figure:
+    """One closed shape for each run of windows that have both ends: a gap in the values is a gap in the band."""
+    xs: list[str | None] = []
+    ys: list[float | None] = []
+    run: list[tuple[str, float, float]] = []
+    for at, bottom, top in [*zip(x, low, high, strict=True), ("", None, None)]:
+        if bottom is not None and top is not None:
+            run.append((at, bottom, top))
+        elif run:
+            there, back = [(one[0], one[1]) for one in run], [(one[0], one[2]) for one in reversed(run)]
+            shape = [*there, *back, there[0]]
+            xs += [*([None] if xs else []), *(one for one, _ in shape)]
+            ys += [*([None] if ys else []), *(one for _, one in shape)]
+            run = []
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "interval",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "x": xs,
+        "y": ys,
+        "fill": "toself",
+        "fillcolor": theme.BAND,
+    }
 
 
 def _provisional(values: list[float | None], provisional: Sequence[bool]) -> Figure:

@@ -46,6 +46,14 @@ def test_provisional_windows_are_hollow_and_join_the_line() -> None:
     assert open_["y"] == [None, 2.0, 3.0] and open_["marker"]["symbol"] == "circle-open"
 
 
+def test_a_gap_in_the_values_is_a_gap_in_their_band() -> None:
+    low, high = [1.0, 2.0, None, None, 3.0, 4.0], [5.0, 6.0, None, 9.0, 7.0, 8.0]
+    band, line = figures.line(list("abcdef"), [2.0, 3.0, None, None, 5.0, 6.0], low=low, high=high)["data"]
+    assert band["x"] == ["a", "b", "b", "a", "a", None, "e", "f", "f", "e", "e"]
+    assert band["y"] == [1, 2, 6, 5, 1, None, 3, 4, 8, 7, 3]
+    assert band["fill"] == "toself" and band["hoverinfo"] == "skip" and line["y"] == [2, 3, None, None, 5, 6]
+
+
 def test_a_figure_of_windows_without_values_is_still_json() -> None:
     figure = figures.line(["a", "b"], [float("nan"), None], low=[None, None], high=[None, None], coverage=[0.5, None])
     assert json.loads(str(script_json(figure)))["data"][0]["y"] == [None, None]
