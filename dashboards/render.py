@@ -1,7 +1,8 @@
 """Templates to answers: autoescaped HTML, and JSON that cannot leave its element."""
 
 import gzip
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -24,8 +25,8 @@ class Frame:
     """What every page shows around its content.
 
     `theme` is "light", "dark" or "" (the system's choice); `viewer` the name of the session or key, "" before log-in;
-    `firing` the number of open alerts; `refresh` seconds after which an untouched page loads again, 0 for never;
-    `address` that of the page where it can be shared, else "".
+    `firing` the number of open alerts, `open_of` that of each model by its number; `refresh` seconds after which an
+    untouched page loads again, 0 for never; `address` that of the page where it can be shared, else "".
     """
 
     links: Links
@@ -33,6 +34,7 @@ class Frame:
     viewer: str = ""
     may_write: bool = False
     firing: int = 0
+    open_of: Mapping[int, int] = field(default_factory=dict)
     section: str = ""
     refresh: int = 0
     address: str = ""

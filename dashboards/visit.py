@@ -68,6 +68,7 @@ class Visit:
             self.bare,
             may_write=self.ctx.principal.may("admin"),
             firing=sum(counts.values()),
+            open_of=counts,
             section=section,
             refresh=refresh,
         )

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
@@ -11,6 +12,7 @@ from dashboards.pages import rows
 from monitor import clock
 from monitor.clock import HOUR
 from monitor.store import blocks
+from monitor.store import tables as t
 from tests.dashboards.seeded import ROWS, START, WINDOW, Seeded
 from tests.dashboards.test_lists import input_alert
 
@@ -96,7 +98,18 @@ def test_an_alert_leads_to_the_rows_that_show_it(pages: TestClient, seeded: Seed
 
 def test_a_change_is_accepted_as_the_new_normal_by_a_button(pages: TestClient, seeded_engine: Engine) -> None:
     alert = input_alert(seeded_engine)
-    assert LINKS.alert_action(alert, "adopt") in pages.get(LINKS.alert(alert)).text
+    html = pages.get(LINKS.alert(alert)).text
+    asked = re.search(
+        r"<details class=\"sure\"><summary[^>]*>Accept as the new normal</summary>(.*?)</details>", html, re.S
+    )
+    assert asked is not None and LINKS.alert_action(alert, "adopt") in asked[1], (
+        "no click replaces it without a question"
+    )
+    assert html.count(LINKS.alert_action(alert, "adopt")) == 1
+    assert "for every feature and for performance" in asked[1] and "stays in the list of references" in asked[1]
+    with seeded_engine.begin() as connection:
+        connection.execute(sa.update(t.alert).where(t.alert.c.id != alert).values(state="resolved"))
+    assert "of this model" in asked[1] and "of this model" not in pages.get(LINKS.alert(alert)).text
     assert pages.post(LINKS.alert_action(alert, "adopt")).headers["location"] == LINKS.alert(alert)
     html = pages.get(LINKS.alert(alert)).text
     assert "accepted as the new normal: reference" in html and LINKS.alert_action(alert, "adopt") not in html
