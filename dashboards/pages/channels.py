@@ -52,7 +52,8 @@ class Channel:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A delivery of the list; `replayable` when it was given up and its channel can be sent to."""
+    """A delivery of the list; `replayable` when it was given up and its channel can be sent to; `error`: how its newest
+    attempt failed, "" where it did not."""
 
     id: str
     channel_id: str
@@ -64,6 +65,7 @@ class Delivery:
     created_at: int
     delivered_at: int | None
     alert_id: str | None
+    error: str
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def _delivery(one: RecentDelivery, names: Mapping[str, str], usable: Collection[
         created_at=one.created_at,
         delivered_at=one.delivered_at,
         alert_id=one.alert_id,
+        error=one.error or "",
     )
 
 

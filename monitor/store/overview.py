@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from monitor.store import tables as t
 from monitor.store.model_config import ModelConfig
+from monitor.store.outbox import UNORDERED
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,10 @@ class LastAttempt:
 
 
 def last_attempts(connection: Connection, project_id: int) -> dict[str, LastAttempt]:
-    """By channel id; channels without an attempt are left out."""
+    """By channel id; channels without an attempt are left out.
+
+    What fell due before the last attempt waits behind another message, or for its turn: that is no time to come.
+    """
     delivery, attempt = t.delivery.c, t.delivery_attempt.c
     newest_first = sa.func.row_number().over(
         partition_by=delivery.channel_id, order_by=(attempt.at.desc(), attempt.delivery_id.desc())
@@ -212,23 +216,35 @@ def last_attempts(connection: Connection, project_id: int) -> dict[str, LastAtte
         .where(delivery.project_id == project_id)
         .subquery()
     )
-    due = (
-        sa.select(delivery.channel_id, sa.func.min(delivery.next_attempt_at).label("next"))
-        .where(delivery.project_id == project_id, delivery.state == "pending")
-        .group_by(delivery.channel_id)
-        .subquery()
+    before, channel = t.delivery.alias("before").c, t.channel.c
+    waits = sa.exists().where(
+        before.channel_id == delivery.channel_id,
+        before.alert_id == delivery.alert_id,
+        before.state == "pending",
+        before.created_at < delivery.created_at,
     )
+    last = sa.select(ranked.c.channel_id, ranked.c.at, ranked.c.error).where(ranked.c.place == 1).subquery()
     query = (
-        sa.select(ranked.c.channel_id, ranked.c.at, ranked.c.error, due.c.next)
-        .outerjoin(due, due.c.channel_id == ranked.c.channel_id)
-        .where(ranked.c.place == 1)
+        sa.select(last.c.channel_id, last.c.at, last.c.error, sa.func.min(delivery.next_attempt_at).label("next"))
+        .join(t.channel, channel.id == last.c.channel_id)
+        .outerjoin(
+            t.delivery,
+            sa.and_(
+                delivery.channel_id == last.c.channel_id,
+                delivery.project_id == project_id,
+                delivery.state == "pending",
+                delivery.next_attempt_at > last.c.at,
+                sa.or_(channel.kind == UNORDERED, sa.not_(waits)),
+            ),
+        )
+        .group_by(last.c.channel_id, last.c.at, last.c.error)
     )
     return {row.channel_id: LastAttempt(row.at, row.error, row.next) for row in connection.execute(query)}
 
 
 @dataclass(frozen=True)
 class RecentDelivery:
-    """A delivery without its body."""
+    """A delivery without its body; `error` is how its newest attempt failed, None where it did not."""
 
     id: str
     channel_id: str
@@ -238,13 +254,21 @@ class RecentDelivery:
     attempts: int
     created_at: int
     delivered_at: int | None
+    error: str | None
 
 
 def recent_deliveries(
     connection: Connection, project_id: int, limit: int, state: str | None = None
 ) -> list[RecentDelivery]:
     """The project's newest deliveries over all channels; with `state`, those in it."""
-    columns = t.delivery.c
+    columns, attempt = t.delivery.c, t.delivery_attempt.c
+    error = (
+        sa.select(attempt.error)
+        .where(attempt.delivery_id == columns.id)
+        .order_by(attempt.attempt.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
     query = sa.select(
         columns.id,
         columns.channel_id,
@@ -254,6 +278,7 @@ def recent_deliveries(
         columns.attempts,
         columns.created_at,
         columns.delivered_at,
+        error.label("error"),
     ).where(columns.project_id == project_id)
     if state is not None:
         query = query.where(columns.state == state)

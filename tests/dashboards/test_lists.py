@@ -14,7 +14,7 @@ from monitor import clock
 from monitor.alerts.payload import alert_json, event_body
 from monitor.alerts.picture import draw
 from monitor.curves import curve_of, curves
-from monitor.store import alerts, channels, keys
+from monitor.store import alerts, channels, keys, overview
 from monitor.store import tables as t
 from monitor.store.outbox import Delivery
 from monitor.store.session import reading, writing
@@ -69,9 +69,18 @@ def test_a_channel_that_fails_says_so(pages: TestClient, seeded_engine: Engine) 
         connection.execute(
             sa.insert(t.delivery_attempt).values(delivery_id=sent.id, project_id=sent.project_id, **failed)
         )
+        connection.execute(sa.update(t.delivery).values(next_attempt_at=failed["at"] + 60_000_000))
     html = pages.get("/channels").text
-    assert "<span>Failing</span>" in html and "answered 503" in html and "next attempt <time" in html
+    assert "<span>Failing</span>" in html and "answered 503" in html.partition("Latest deliveries")[0]
+    assert "answered 503" in html.partition("Latest deliveries")[2], "the delivery says how its last attempt failed"
     assert "<span>On</span>" not in html
+    with writing(seeded_engine) as connection:
+        waiting = {**connection.execute(sa.select(t.delivery)).mappings().one(), "id": "msg_later", "attempts": 0}
+        connection.execute(sa.insert(t.delivery).values({**waiting, "next_attempt_at": failed["at"] - 60_000_000}))
+        (last,) = overview.last_attempts(connection, sent.project_id).values()
+        assert last.next_attempt_at == failed["at"] + 60_000_000, "not the time at which a message behind it was made"
+        connection.execute(sa.update(t.delivery).values(next_attempt_at=failed["at"] - 60_000_000))
+    assert "next attempt <time" in html and "the waiting ones are due" in pages.get("/channels").text
 
 
 def test_a_channel_is_tested_switched_on_and_replayed_by_buttons(
