@@ -32,6 +32,14 @@ def test_earlier_and_later_touch_and_wider_holds_the_stretch() -> None:
     assert shown.wider == {"from_": "2026-03-04T12:00:00Z", "to": "2026-03-06T12:00:00Z"}
 
 
+def test_the_pages_beside_a_model_show_the_stretch_that_it_shows(pages: TestClient, seeded: Seeded) -> None:
+    chosen = {"from_": "2026-03-05T23:00:00Z", "to": "2026-03-07T23:00:00Z"}
+    for query in ({"range_": "30d"}, chosen):
+        page = unescape(pages.get(LINKS.model(seeded.drifting, **query)).text)
+        assert f'href="{LINKS.features(seeded.drifting, **query)}">All features' in page
+        assert f'href="{LINKS.versions(seeded.drifting, **query)}">Versions side by side' in page
+
+
 @pytest.mark.parametrize("to", ["1970-01-02T00:00:00Z", "2199-12-30T00:00:00Z"])
 def test_at_the_ends_of_time_every_link_still_leads_somewhere(pages: TestClient, seeded: Seeded, to: str) -> None:
     at = clock.parse(to)
