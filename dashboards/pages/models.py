@@ -68,7 +68,8 @@ def read_order(text: str | None) -> Order:
 
 @dataclass(frozen=True)
 class Row:
-    """One model in the list. `last_row` is the time of its last prediction, `labelled` the share of mature rows."""
+    """One model in the list. `last_row` is the time of its last prediction, `labelled` the share of mature rows;
+    `outcomes`: some came for its last windows, mature or not."""
 
     name: str
     task: str
@@ -79,6 +80,7 @@ class Row:
     performance_spark: Markup | None
     performance: str
     labelled: float | None
+    outcomes: bool
     open_alerts: int
     last_row: int | None
     ago: str
@@ -201,6 +203,7 @@ def _row(model: Model, known: _Known, windows: Sequence[WindowRows]) -> Row:
         performance_spark=spark_line(right, f"{told} at last, over {length}") if told else None,
         performance=told,
         labelled=sum(one.labelled for one in ripe) / mature if mature else None,
+        outcomes=any(one.labelled for one in windows),
         open_alerts=known.alerts.get(model.id, 0),
         last_row=last,
         ago=ago(last, now),

@@ -67,6 +67,10 @@ def test_performance_stands_beside_traffic_where_outcomes_came(
         measured = list(connection.scalars(sa.select(t.measurement.c.performance)))
     known = [one for one in measured if one is not None]
     assert min(abs(float(shown[1]) - one) for one in known) < 0.0005
+    with seeded_engine.begin() as connection:
+        connection.execute(sa.update(t.measurement).where(t.measurement.c.labelled > 3).values(labelled=3))
+    html = pages.get("/").text
+    assert html.count("too few outcomes yet") == 1 and "ROC AUC 0." not in html
 
 
 def test_the_list_shows_the_metric_that_is_chosen_first_on_a_models_page() -> None:
