@@ -28,6 +28,7 @@ def test_a_form_makes_a_monitor_and_removes_it(pages: TestClient, seeded: Seeded
     assert made["conditions"] == [{"metric": "psi", "op": ">", "value": 0.25, "feature": "amount"}]
     assert (made["windows"], made["severity"]) == (2, "critical")
     page = pages.get(LINKS.model(seeded.drifting)).text
+    assert 'title="Letters, digits, dots, dashes and underscores' in page, "a browser says which names are allowed"
     assert "psi of <code>amount</code> above 0.25, 2 windows in a row" in page and "none yet" in page
     assert pages.post(LINKS.monitor_removal(seeded.drifting, "drift")).status_code == 303
     assert "none yet" not in pages.get(LINKS.model(seeded.drifting)).text
