@@ -141,7 +141,7 @@ def facts(connection: Connection, model: Model, month: Month, now: int) -> dict[
     if whole is None or not whole.rows:
         raise NoMonth(f"no predictions of {month.name} are known")
     earlier = month.before(model)
-    before = shelf.measures(earlier.from_at, earlier.to_at, (*SERVICE, lead))
+    before = shelf.measures(earlier.from_at, earlier.to_at, (*SERVICE, lead, *BESIDE[model.task]))
     until = min(month.to_at, max(now, month.from_at + model.config.window_us))
     return {
         "month": month.name,

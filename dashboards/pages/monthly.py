@@ -180,7 +180,7 @@ def _summary(model: Model, facts: Mapping[str, Any], share: float) -> list[str]:
     """Three or four sentences: how much, how well, what alarmed."""
     rows, before = facts["rows"], facts["rows_before"]
     much = f"In {name_of(facts['month'])} the model made {formats.count(rows)} predictions"
-    if before:
+    if before and facts["told_at"] >= facts["to"]:  # a part of a month does not compare with a whole one
         change = rows / before - 1
         much += f", {formats.percent(abs(change))} {'more' if change > 0 else 'fewer'} than the month before"
     return [f"{much}.", _how_well(facts, share), _what_alarmed(facts)]

@@ -47,6 +47,29 @@ def test_the_facts_of_a_month_are_the_numbers_of_the_api(pages: TestClient, seed
     assert json.loads(json.dumps(found)) == found, "it is kept as JSON"
 
 
+def test_the_month_before_has_every_number_that_the_month_has(seeded_engine: Engine) -> None:
+    with reading(seeded_engine) as connection:
+        model = catalog.get_model(connection, 1, "churn")
+    halves = START + WINDOWS // 2 * WINDOW
+    found = gathered(seeded_engine)
+    month = Month(found["month"], halves, found["to"])
+    with pytest.MonkeyPatch.context() as patched, reading(seeded_engine) as connection:
+        patched.setattr(Month, "before", lambda self, model: Month("2026-03", START, halves))
+        found = monthly.facts(connection, model, month, catalog.model_now(connection, model, clock.now()))
+    numbers = {one.name: one for one in told.tell(model, found).numbers}
+    assert {"ROC AUC", "Accuracy", "Precision", "Recall", "Brier score"} <= numbers.keys()
+    assert [name for name, one in numbers.items() if one.before == "–"] == []
+
+
+def test_a_month_that_goes_on_is_not_compared_with_a_whole_one(seeded_engine: Engine) -> None:
+    with reading(seeded_engine) as connection:
+        model = catalog.get_model(connection, 1, "churn")
+    found = {**gathered(seeded_engine), "rows_before": 5000}
+    over = told.tell(model, {**found, "told_at": found["to"]})
+    assert "fewer than the month before" in over.summary[0]
+    assert "before" not in told.tell(model, {**found, "told_at": found["to"] - 1}).summary[0]
+
+
 def test_months_are_those_of_the_models_calendar(seeded_engine: Engine) -> None:
     with reading(seeded_engine) as connection:
         model = catalog.get_model(connection, 1, "churn")
