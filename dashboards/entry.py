@@ -1,10 +1,14 @@
 """The way in and out: the log-in page, log-out, and the static files, which need no session."""
 
-from fastapi import APIRouter
+from typing import Annotated
+from urllib.parse import quote, unquote
+
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dashboards import assets
+from dashboards.links import own
 from dashboards.render import page
 from dashboards.visit import Form, Page, PageRoute, bare_frame
 from monitor import clock
@@ -15,10 +19,30 @@ from monitor.store.session import writing
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 
+NEXT_COOKIE = "keepwatch_next"  # where who logs in wanted to go, while the log-in link is fetched
+NEXT_SECONDS = 900
+
+
 @router.get("/login")
-def login_page(request: Request, token: str = "") -> Response:
-    """One button that sends the token: opening the link alone (a preview, a scanner) does not use it up."""
-    return page("login.html", bare_frame(request), token=token, failed=False)
+def login_page(request: Request, token: str = "", next_: Annotated[str, Query(alias="next")] = "") -> Response:
+    """One button that sends the token: opening the link alone (a preview, a scanner) does not use it up.
+
+    The link knows nothing of the page that somebody wanted (`next`): a cookie keeps it, for the log-in page alone.
+    """
+    frame = bare_frame(request)
+    kept = own(next_) or own(unquote(request.cookies.get(NEXT_COOKIE, "")))
+    answer = page("login.html", frame, token=token, next=kept, failed=False)
+    if own(next_):
+        answer.set_cookie(
+            NEXT_COOKIE,
+            quote(next_, safe=""),
+            max_age=NEXT_SECONDS,
+            path=frame.links.login(),
+            secure=request.app.state.settings.public_url.startswith("https://"),
+            httponly=True,
+            samesite="lax",
+        )
+    return answer
 
 
 @router.post("/login")
@@ -28,9 +52,11 @@ def login(request: Request, fields: Form) -> Response:
     with writing(state.engine) as connection:
         session = auth.exchange_login(connection, token, clock.now()) if token else None
     if session is None:
-        return page("login.html", frame, 401, token="", failed=True)
-    answer = RedirectResponse(frame.links.home(), 303)
+        return page("login.html", frame, 401, token="", next="", failed=True)
+    wanted = own(fields.get("next", ""))
+    answer = RedirectResponse(frame.links.root + wanted if wanted else frame.links.home(), 303)
     answer.headers["set-cookie"] = auth.session_cookie(session, state.settings)
+    answer.delete_cookie(NEXT_COOKIE, path=frame.links.login(), httponly=True, samesite="lax")
     return answer
 
 

@@ -7,11 +7,18 @@ from urllib.parse import quote, urlencode
 from monitor import clock
 from monitor.api.sharing import PREFIX, Shown
 
+LONGEST_TARGET = 2000
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f/\\]+")
 
 
 def _name(text: str) -> str:
     return quote(text, safe="")
+
+
+def own(target: str) -> str:
+    """The path that somebody is led to after log-in; empty for what might lead to another site, or is no path."""
+    below = target.startswith("/") and not target.startswith("//") and len(target) <= LONGEST_TARGET
+    return target if below and target.isascii() and target.isprintable() and not set(target) & {"\\", " "} else ""
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,9 @@ class Links:
     def static(self, path: str) -> str:
         return f"{self.root}/static/{path}"
 
-    def login(self) -> str:
-        return f"{self.root}/login"
+    def login(self, next_: str | None = None) -> str:
+        """`next_` is a path below `root` that who logs in is led to."""
+        return f"{self.root}/login" + _query(next_=next_ or None)
 
     def logout(self) -> str:
         return f"{self.root}/logout"

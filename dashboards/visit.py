@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from dashboards.links import Links
+from dashboards.links import Links, own
 from dashboards.render import Frame, compressed, page
 from monitor.api.auth import Principal
 from monitor.api.deps import Ctx
@@ -43,6 +43,13 @@ def error_page(request: Request, problem: Problem) -> Response | None:
         return None
     detail = problem.detail if problem.status != 404 else "there is nothing at this address"
     return page("error.html", bare_frame(request), problem.status, problem=type(problem)(detail))
+
+
+def wanted(request: Request) -> str:
+    """The address that was asked for, below the path that the service is mounted at, to come back to after log-in."""
+    path, query = quote(own_path(request.scope)), request.url.query
+    target = path + (f"?{query}" if query else "")
+    return own(target) if request.method == "GET" and target != "/" else ""
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ class PageRoute(APIRoute):
             try:
                 return compressed(await handle(request), request.headers.get("accept-encoding", ""))
             except Unauthorized:
-                return RedirectResponse(bare_frame(request).links.login(), 303)
+                return RedirectResponse(bare_frame(request).links.login(wanted(request)), 303)
             except Problem as problem:
                 return page("error.html", bare_frame(request), problem.status, problem=problem)
 

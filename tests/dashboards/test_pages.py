@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from urllib.parse import quote
 
@@ -11,7 +12,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
 from dashboards import words
-from dashboards.links import Links
+from dashboards.entry import NEXT_COOKIE
+from dashboards.links import Links, own
 from monitor import clock
 from monitor.api import auth
 from monitor.app import create_app
@@ -265,6 +267,46 @@ def test_a_login_link_needs_one_click_and_works_once(sqlite_engine: Engine, sqli
         assert again.status_code == 401 and "keepwatch login" in again.text
         assert client.post("/logout", headers=same).status_code == 303
         assert client.get("/").status_code == 303
+
+
+FOREIGN = ("//evil.example", "/\\evil.example", "https://evil.example", "evil.example", "javascript:alert(1)", "/a\nb")
+
+
+@pytest.mark.parametrize("target", [*FOREIGN, "/\t/evil.example", "/" + "a" * 2000, "\\\\evil.example", " /a", ""])
+def test_only_a_path_of_our_own_is_a_target_after_log_in(sqlite_app: TestClient, target: str) -> None:
+    assert own(target) == "" and own("/models/shop?range=7d#drift") == "/models/shop?range=7d#drift"
+    shown = sqlite_app.get("/login", params={"token": "t", "next": target})
+    assert 'name="next"' not in shown.text and "set-cookie" not in shown.headers
+    shown = sqlite_app.get("/login?token=t", headers={"cookie": f"{NEXT_COOKIE}={quote(target, safe='')}"})
+    assert 'name="next"' not in shown.text
+    with writing(sqlite_app.app.state.engine) as connection:  # type: ignore[attr-defined]
+        token = auth.issue_login(connection, 1, "anna", "read", clock.now())
+    entered = sqlite_app.post("/login", data={"token": token, "next": target})
+    assert (entered.status_code, entered.headers["location"]) == (303, "/")
+
+
+def test_who_logs_in_is_led_to_the_page_that_was_asked_for(sqlite_app: TestClient) -> None:
+    target = "/models/shop/features?q=%3Cb%3E&range=7d"
+    waiting = sqlite_app.get(LINKS.login(target))
+    assert "Path=/login" in waiting.headers["set-cookie"] and "HttpOnly" in waiting.headers["set-cookie"]
+    with writing(sqlite_app.app.state.engine) as connection:  # type: ignore[attr-defined]
+        token = auth.issue_login(connection, 1, "anna", "read", clock.now())
+    form = Elements(sqlite_app.get(f"/login?token={token}").text)  # the link of the command line knows no target
+    fields = {str(one["name"]): str(one["value"]) for tag, one in form.tags if tag == "input"}
+    assert fields == {"token": token, "next": target}
+    entered = sqlite_app.post("/login", data=fields)
+    assert entered.headers["location"] == target
+    assert NEXT_COOKIE not in sqlite_app.cookies, "the next log-in begins anew"
+
+
+@pytest.fixture
+def sqlite_app(sqlite_engine: Engine, sqlite_settings: Settings) -> Iterator[TestClient]:
+    """An empty installation, and a browser that is not logged in."""
+    headers = {"accept": "text/html", "sec-fetch-site": "same-origin"}
+    with TestClient(
+        create_app(sqlite_settings, sqlite_engine), base_url=BASE, follow_redirects=False, headers=headers
+    ) as client:
+        yield client
 
 
 def test_a_reader_sees_no_buttons_that_change_things(pages: TestClient, seeded: Seeded, seeded_engine: Engine) -> None:
