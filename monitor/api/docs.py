@@ -95,12 +95,17 @@ input.addEventListener("input", () => {
 """
 
 
+_PERCENT = re.compile(r"(?<=\d) %")
 _CODE = re.compile(r"`([^`]+)`")
 
 
 def told(text: str) -> Markup:
-    """A text for people as HTML, with what stands in backticks as code."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+    """A text for people as HTML, with what stands in backticks as code. Outside of it no line ends before a percent
+    sign or within an arrow."""
+    parts = _CODE.split(str(escape(text)))  # plain text and code by turns
+    parts[::2] = [_PERCENT.sub("\N{NO-BREAK SPACE}%", one).replace(" -&gt; ", " → ") for one in parts[::2]]
+    parts[1::2] = [f"<code>{one}</code>" for one in parts[1::2]]
+    return Markup("".join(parts))  # noqa: S704 - escaped before
 
 
 @lru_cache(maxsize=1)

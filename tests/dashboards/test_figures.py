@@ -77,6 +77,7 @@ def test_a_level_is_named_in_the_legend_and_a_far_one_does_not_press_the_lines_f
 def test_backticks_become_code_and_names_stay_escaped() -> None:
     assert told("`<b>` moved") == "<code>&lt;b&gt;</code> moved"
     assert told("a ` b") == "a ` b"
+    assert told("67 % of `67 % -> 3`, 0.8 -> 0.7") == "67\N{NO-BREAK SPACE}% of <code>67 % -&gt; 3</code>, 0.8 → 0.7"
 
 
 def test_bins_of_unequal_width_compare_by_density() -> None:
