@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import Connection
 
@@ -16,17 +18,20 @@ from monitor.store import notifications
 from monitor.store.silences import Silence, list_silences
 
 MOST = 200
+RESTING = State("Not now", "clock", "quiet")  # active, between its hours of the week
 SPANS = ("1h", "4h", "1d", "3d", "7d", "30d")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A silence as it is shown."""
+    """A silence as it is shown; `resting`: its hours do not hold now, `next_at` when they do again before it ends."""
 
     silence: Silence
     state: State
     matchers: str
     hours: str
+    resting: bool = False
+    next_at: int | None = None
 
     @property
     def may_end(self) -> bool:
@@ -61,7 +66,26 @@ def load(connection: Connection, project_id: int, now: int, model: str | None, f
 
 def _line(silence: Silence, now: int) -> Line:
     weekly = "" if silence.weekly is None else hours.told(silence.weekly)
-    return Line(silence, theme.SILENCE[silence.state(now)], " and ".join(map(matcher, silence.matchers)), weekly)
+    state, matchers = theme.SILENCE[silence.state(now)], " and ".join(map(matcher, silence.matchers))
+    if state is not theme.SILENCE["active"] or silence.weekly is None or hours.end_of(silence.weekly, now) is not None:
+        return Line(silence, state, matchers, weekly)
+    begin = next_begin(silence.weekly, now)
+    return Line(silence, RESTING, matchers, weekly, True, begin if begin < silence.ends_at else None)
+
+
+def next_begin(weekly: Mapping[str, Any], now: int) -> int:
+    """When the hours of a week begin next, after `now`; they have at least one day."""
+    zone = ZoneInfo(weekly["timezone"])
+    minutes = int(weekly["from"][:2]) * 60 + int(weekly["from"][3:])
+    today = clock.to_datetime(now).astimezone(zone).date()
+    for after in range(-1, 9):
+        day = today + timedelta(days=after)
+        if hours.DAYS[day.weekday()] not in weekly["days"]:
+            continue
+        begins = datetime.combine(day + timedelta(days=minutes // 1440), time(minutes // 60 % 24, minutes % 60), zone)
+        if (at := clock.from_datetime(begins)) > now:
+            return at
+    raise AssertionError("a week has each of its days")
 
 
 def matcher(one: Mapping[str, Any]) -> str:

@@ -1,16 +1,20 @@
 """The page of silences, and what an alert's page says about who was told and who did what."""
 
 import re
+from dataclasses import replace
 
+import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
 from dashboards.links import Links
+from dashboards.pages import silences
 from monitor import clock
 from monitor.api import auth
 from monitor.store import tables as t
 from monitor.store.session import writing
+from monitor.store.silences import list_silences
 from tests.dashboards.seeded import Seeded
 
 LINKS = Links()
@@ -50,6 +54,35 @@ def test_a_maintenance_window_is_made_with_its_hours(pages: TestClient) -> None:
     }
     assert pages.post("/silences", data=fields).status_code == 303
     assert "sat 22:00 to 06:00 Europe/Berlin" in pages.get("/silences").text
+
+
+@pytest.mark.parametrize(
+    ("now", "days", "begin", "expected"),
+    [
+        ("2026-03-02T20:00:00Z", ["mon"], "22:00", "2026-03-02T21:00:00Z"),  # a Monday; Berlin is an hour ahead
+        ("2026-03-02T21:00:00Z", ["mon"], "22:00", "2026-03-09T21:00:00Z"),
+        ("2026-03-27T12:00:00Z", ["sun"], "22:00", "2026-03-29T20:00:00Z"),  # summer time began that morning
+        ("2026-03-02T12:00:00Z", ["mon"], "24:00", "2026-03-02T23:00:00Z"),
+    ],
+)
+def test_hours_of_a_week_begin_next_on_one_of_their_days(now: str, days: list[str], begin: str, expected: str) -> None:
+    weekly = {"days": days, "from": begin, "to": "06:00", "timezone": "Europe/Berlin"}
+    assert clock.render(silences.next_begin(weekly, clock.parse(now))) == expected
+
+
+def test_a_weekly_silence_between_its_hours_says_when_it_acts_next(pages: TestClient, seeded_engine: Engine) -> None:
+    body = {"severity": "warning", "span": "30d", "from": "22:00", "to": "06:00", "timezone": "UTC"}
+    assert pages.post("/silences", data=body).status_code == 303
+    with seeded_engine.connect() as connection:
+        (made,), _ = list_silences(connection, 1, clock.now(), limit=2)
+    noon = clock.now() // clock.DAY * clock.DAY + clock.DAY + 12 * clock.HOUR
+    between, acting = silences._line(made, noon), silences._line(made, noon + 11 * clock.HOUR)
+    assert (between.state.word, between.next_at) == ("Not now", noon + 10 * clock.HOUR) and between.may_end
+    assert (acting.state.word, acting.resting) == ("Active", False)
+    ends = replace(made, ends_at=noon + clock.HOUR)
+    assert silences._line(ends, noon).resting and silences._line(ends, noon).next_at is None
+    page = pages.get("/silences").text
+    assert ("Acts next <time" in page) == ("<span>Not now</span>" in page) == ("<span>Active</span>" not in page)
 
 
 def test_a_form_that_says_nothing_is_told_so(pages: TestClient) -> None:
