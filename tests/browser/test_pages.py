@@ -51,6 +51,46 @@ def test_every_page_draws_without_a_complaint_and_fits_the_screen(session: Watch
     assert session.wrong == []
 
 
+def test_the_whole_navigation_is_in_sight_on_a_phone(chromium: Browser, running_app: Running) -> None:
+    watched = log_in(chromium, running_app, viewport={"width": 390, "height": 844})
+    links = watched.open("/").locator(".top nav a")
+    boxes = [links.nth(index).bounding_box() for index in range(links.count())]
+    assert len(boxes) == 7 and all(box and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+    watched.context.close()
+
+
+def test_a_short_word_in_a_table_is_not_broken_and_a_long_one_is(desk: Watched) -> None:
+    page = desk.open("/silences")
+    cells = "".join(f"<td>{word}</td>" for word in ["pagerduty", "installation"] * 4)
+    long = f"<td><bdi>{'x' * 256}</bdi></td>"
+    lines = page.evaluate(
+        """(html) => {
+          document.querySelector("main").innerHTML = html;
+          return [...document.querySelectorAll("td")].map((cell) => {
+            const range = document.createRange();
+            range.selectNodeContents(cell);
+            return range.getClientRects().length;
+          });
+        }""",
+        f'<div class="card scroll"><table class="list"><tr>{cells}{long}</tr></table></div>',
+    )
+    assert lines[:-1] == [1] * 8 and not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    assert page.evaluate("document.querySelector('bdi').getBoundingClientRect().height") > 30
+
+
+def test_the_button_that_replaces_the_reference_shows_after_its_question(
+    chromium: Browser, running_app: Running
+) -> None:
+    watched = log_in(chromium, running_app, viewport={"width": 390, "height": 844}, java_script_enabled=False)
+    page = watched.open(alert_of(running_app, "features"))
+    asks, does = page.get_by_text("Accept as the new normal"), page.get_by_role("button", name="Replace the reference")
+    assert not does.is_visible()
+    asks.click()
+    does.wait_for(state="visible")
+    assert page.get_by_text("for every feature and for performance").is_visible()
+    watched.context.close()
+
+
 def test_the_reference_of_the_api_fits_a_phone(chromium: Browser, running_app: Running) -> None:
     watched = log_in(chromium, running_app, viewport={"width": 390, "height": 844})
     page = watched.open("/")
