@@ -61,7 +61,8 @@ def test_the_whole_navigation_is_in_sight_on_a_phone(chromium: Browser, running_
 
 def test_a_short_word_in_a_table_is_not_broken_and_a_long_one_is(desk: Watched) -> None:
     page = desk.open("/silences")
-    cells = "".join(f"<td>{word}</td>" for word in ["pagerduty", "installation"] * 4)
+    cells = "".join(f"<td>{word}</td>" for word in ["pagerduty", "installation"] * 3)
+    cells += '<td class="place"><bdi>https://events.pagerduty.com/…</bdi></td>'
     long = f"<td><bdi>{'x' * 256}</bdi></td>"
     lines = page.evaluate(
         """(html) => {
@@ -69,13 +70,13 @@ def test_a_short_word_in_a_table_is_not_broken_and_a_long_one_is(desk: Watched) 
           return [...document.querySelectorAll("td")].map((cell) => {
             const range = document.createRange();
             range.selectNodeContents(cell);
-            return range.getClientRects().length;
+            return new Set([...range.getClientRects()].map((box) => Math.round(box.bottom))).size;
           });
         }""",
         f'<div class="card scroll"><table class="list"><tr>{cells}{long}</tr></table></div>',
     )
-    assert lines[:-1] == [1] * 8 and not page.evaluate("document.documentElement.scrollWidth > innerWidth")
-    assert page.evaluate("document.querySelector('bdi').getBoundingClientRect().height") > 30
+    assert lines[:-1] == [1] * 7 and not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    assert page.evaluate("document.querySelector('td:last-child bdi').getBoundingClientRect().height") > 30
 
 
 def test_the_button_that_replaces_the_reference_shows_after_its_question(
