@@ -79,6 +79,16 @@ def test_a_channel_that_fails_says_so(pages: TestClient, seeded_engine: Engine) 
         connection.execute(sa.insert(t.delivery).values({**waiting, "next_attempt_at": failed["at"] - 60_000_000}))
         (last,) = overview.last_attempts(connection, sent.project_id).values()
         assert last.next_attempt_at == failed["at"] + 60_000_000, "not the time at which a message behind it was made"
+        about = {"alert_id": input_alert(seeded_engine), "created_at": t.delivery.c.created_at + 1}
+        connection.execute(sa.update(t.delivery).values(alert_id=about["alert_id"]))
+        later = sa.update(t.delivery).where(t.delivery.c.id == "msg_later")
+        connection.execute(later.values(about | {"next_attempt_at": failed["at"] + 30_000_000}))
+        connection.execute(sa.update(t.channel).values(kind="slack"))
+        (last,) = overview.last_attempts(connection, sent.project_id).values()
+        assert last.next_attempt_at == failed["at"] + 60_000_000, "to all but webhooks messages go in their order"
+        connection.execute(sa.update(t.channel).values(kind="webhook"))
+        (last,) = overview.last_attempts(connection, sent.project_id).values()
+        assert last.next_attempt_at == failed["at"] + 30_000_000
         connection.execute(sa.update(t.delivery).values(next_attempt_at=failed["at"] - 60_000_000))
     assert "next attempt <time" in html and "the waiting ones are due" in pages.get("/channels").text
 
