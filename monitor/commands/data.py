@@ -124,7 +124,10 @@ def import_(
         say_json(result)
         return
     for name, value in result.items():
-        if isinstance(value, int | str):
+        if name == "unlabelled":
+            if value:
+                say(f"{value:,} without a label were left out")
+        elif isinstance(value, int | str):
             say(f"{name.replace('_', ' ')}: {value}")
     for source, target in result["columns"].items():
         say(f"column {source}: {_TARGETS.get(target[:2], target[:2]) + target[2:]}")

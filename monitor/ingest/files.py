@@ -23,6 +23,7 @@ _TEXTS = ("id", "version", "error", "role", "served_from", "environment")
 _TIMES = ("timestamp", "known_at", "computed_at", "observed_at")
 _NUMBERS = ("score", "latency_ms")
 _FIXED = (*_TEXTS, *_TIMES, *_NUMBERS, "prediction")
+_EXPORTED = ("outcomes", "not_in_schema")  # what an export has beside the columns that are read
 _PREFIXES = {"features": FEATURE, "tags": TAG, "scores": SCORE}
 
 
@@ -43,9 +44,12 @@ def map_columns(schema: pa.Schema, kind: str) -> Mapped:
     mapped: dict[str, str] = {}
     others: list[str] = []
     known = ("id", ACTUAL, "observed_at", "known_at") if kind == "outcomes" else _FIXED
+    exported = _exported(schema)
     for field in schema:
         prefix, dot, inner = field.name.partition(".")
-        if field.name in known or (kind == "reference" and field.name == ACTUAL):
+        if exported and kind == "outcomes" and field.name == "known_at":
+            others.append(field.name)  # when the prediction was known, not its outcome
+        elif field.name in known or (kind == "reference" and field.name == ACTUAL):
             mapped[field.name] = field.name
         elif kind != "outcomes" and dot and prefix in _PREFIXES:
             mapped[field.name] = _PREFIXES[prefix] + inner
@@ -58,7 +62,8 @@ def map_columns(schema: pa.Schema, kind: str) -> Mapped:
         if name not in mapped:
             raise SetupError(f"a file of outcomes needs a column `{name}`; it has {', '.join(schema.names[:20])}")
     if kind != "outcomes" and not any(target.startswith(FEATURE) for target in mapped.values()):
-        bare = [name for name in others if name not in (ACTUAL, "observed_at")]
+        beside = (ACTUAL, "observed_at", *(_EXPORTED if exported else ()))
+        bare = [name for name in others if name not in beside]
         mapped.update({name: FEATURE + name for name in bare})
         others = [name for name in others if name not in bare]
     if not mapped:
@@ -66,6 +71,22 @@ def map_columns(schema: pa.Schema, kind: str) -> Mapped:
     if len(schema) == 1 and any(sign in schema.names[0] for sign in ";\t|"):
         raise SetupError("the file has one column: separate its values by commas")
     return Mapped(mapped, others)
+
+
+def _exported(schema: pa.Schema) -> bool:
+    """Whether the file is one that `keepwatch export` wrote: each row has the list of its outcomes."""
+    at = schema.get_field_index("outcomes")
+    return at >= 0 and isinstance(schema.field(at).type, pa.ListType | pa.LargeListType)
+
+
+def without_unlabelled(draft: Draft) -> tuple[Draft, int]:
+    """A draft of outcomes without the rows that have no label yet, which are no outcomes; and how many those were."""
+    labels = draft.columns.get(ACTUAL)
+    if labels is None or labels.null_count == 0:
+        return draft, 0
+    draft = draft.keep(~np.asarray(labels.is_null()))
+    draft.total -= labels.null_count
+    return draft, labels.null_count
 
 
 def draft_of(table: pa.Table, mapped: Mapped, model: Model, kind: str, history: bool) -> Draft:
@@ -102,6 +123,8 @@ def _fit(array: pa.Array, target: str, model: Model) -> tuple[pa.Array, np.ndarr
     """A file's column in the type it needs here; where a value could not become that, and why."""
     if target in _TIMES:
         return _times(array)
+    if target == ACTUAL:
+        array = _filled(array)
     if target in ("prediction", ACTUAL):
         if model.task == "regression":
             return _as_numbers(array)
@@ -112,6 +135,19 @@ def _fit(array: pa.Array, target: str, model: Model) -> tuple[pa.Array, np.ndarr
         kind = None if model.features is None else model.features.get(target[2:])
         return _feature(array, kind), None, ""
     return label_array(array), None, ""
+
+
+def _filled(array: pa.Array) -> pa.Array:
+    """Labels, with null for what tables have in place of none: blanks and NaN."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        empty = pc.equal(pc.utf8_trim_whitespace(array), "")
+    elif pa.types.is_floating(array.type):
+        empty = pc.is_nan(array)
+    else:
+        return array
+    return pc.if_else(pc.fill_null(empty, True), pa.scalar(None, array.type), array)
 
 
 def _feature(array: pa.Array, kind: str | None) -> pa.Array:

@@ -1,7 +1,7 @@
 """Files into the log, whatever their format: bounded batches, through the same rules and the same commit as requests.
 
 Rows without an id get one made of the file's content and their place in it, so that a second import changes nothing,
-and the labels of a file join its predictions.
+and the labels of a file join its predictions. Outcomes get such ids only where the file has no ids at all.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,11 +41,13 @@ class _Totals:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
     rejected: list[dict[str, Any]] = field(default_factory=list)
     rejected_count: int = 0
+    unlabelled: int = 0
     columns: dict[str, str] = field(default_factory=dict)
     unused: dict[str, None] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
 
     def add_mapping(self, piece: Piece) -> None:
+        self.unlabelled += piece.unlabelled
         self.columns |= piece.columns
         self.unused |= dict.fromkeys(piece.unused)
         self.notes |= dict.fromkeys(piece.notes)
@@ -65,6 +67,7 @@ class _Totals:
             **self.counts,
             "rejected_count": self.rejected_count,
             "rejected": self.rejected,
+            "unlabelled": self.unlabelled,
             "columns": self.columns,
             "unused_columns": [name for name in self.unused if name not in self.columns],
             "notes": list(self.notes),
@@ -93,8 +96,9 @@ def import_file(
         zone: of times without an offset; default: none in our own formats, where they are refused, UTC in others.
 
     Returns:
-        The counts of an ingest answer, `rejected` being the first 100, and how the file was read: `format`, `columns`
-        (what became what), `unused_columns`, `notes`.
+        The counts of an ingest answer, `rejected` being the first 100, `unlabelled` (rows of a table of outcomes that
+        have no label and were left out), and how the file was read: `format`, `columns` (what became what),
+        `unused_columns`, `notes`.
 
     Raises:
         SetupError: the file cannot be read, or lacks a column that is needed.
@@ -120,7 +124,10 @@ def import_file(
                 batch = piece.rows
             else:
                 check: Any = validate_predictions if kind == "predictions" else validate_outcomes
-                batch = check(_with_ids(piece.rows, source, piece.first), current, times)
+                # An outcome that lacks its id beside others that have theirs would wait for ever: it is rejected.
+                own_ids = kind == "outcomes" and "id" in piece.columns.values()
+                draft = piece.rows if own_ids else _with_ids(piece.rows, source, piece.first)
+                batch = check(draft, current, times)
             totals.add(writer.submit(current, batch).result(), piece.first)
             total = piece.total
             progress(piece.done, total)

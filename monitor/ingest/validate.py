@@ -273,6 +273,9 @@ def _record_batch(
 
 def validate_outcomes(draft: Draft, model: Model, at: Times) -> OutcomeBatch:
     """Apply the rules of outcomes; the value's canonical text and its three times are made here."""
+    for name in ("id", ACTUAL):
+        array = draft.columns.setdefault(name, pa.nulls(draft.rows, pa.string()))
+        draft = draft.reject(np.asarray(array.is_null()), "invalid", f"{name}: an outcome needs it")
     draft = _check_years(_check_texts(draft, model))
     draft = draft.reject(_mask(pc.equal(draft.columns["id"], "")), "invalid", "id: may not be empty")
     if model.task == "regression":

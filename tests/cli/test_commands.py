@@ -92,6 +92,16 @@ def test_an_import_says_what_became_what(keepwatch: Run, environment: Path) -> N
     assert code == 2 and "--timezone" in err and err.count("\n") == 1
 
 
+def test_an_import_says_how_many_rows_had_no_label_yet(keepwatch: Run, environment: Path) -> None:
+    keepwatch("migrate")
+    put_model()
+    path = environment / "labels.csv"
+    path.write_text("id,actual\nc1,\nc2,yes\n")
+    code, out, err = keepwatch("import", str(path), "--model", "m", "--kind", "outcomes")
+    assert (code, err) == (0, "")
+    assert {"accepted: 1", "1 without a label were left out"} <= set(out.splitlines())
+
+
 def test_an_unforeseen_error_is_one_line_too(keepwatch: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "load", lambda: 1 / 0)
     monkeypatch.setattr(settings.load, "cache_clear", lambda: None, raising=False)

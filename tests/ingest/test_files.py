@@ -10,13 +10,17 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from monitor import clock
+from monitor.archive.export import export
 from monitor.errors import SetupError
+from monitor.ingest.draft import Draft
 from monitor.ingest.load import import_file
 from monitor.ingest.references import reference_from_file, reference_from_json
+from monitor.ingest.validate import validate_outcomes
 from monitor.ingest.writer import Writer
 from monitor.settings import Settings
-from monitor.store import blocks
-from monitor.store.catalog import put_model
+from monitor.store import blocks, outcomes
+from monitor.store.catalog import get_model, put_model
+from monitor.store.identity import keys_of
 from monitor.store.session import reading, writing
 
 NOW = clock.parse("2026-03-01T12:00:00Z")
@@ -43,8 +47,8 @@ def table(rows: int) -> pa.Table:
     )
 
 
-def rows_of(engine: Engine, settings: Settings) -> list[dict[str, object]]:
-    model, _ = Writer(engine, settings).model(1, "replay")
+def rows_of(engine: Engine, settings: Settings, name: str = "replay") -> list[dict[str, object]]:
+    model, _ = Writer(engine, settings).model(1, name)
     with reading(engine) as connection:
         return [one for _, batch in blocks.read_blocks(connection, model.id, 0, 10**9) for one in batch.to_pylist()]
 
@@ -80,6 +84,86 @@ def test_outcomes_come_from_a_file_too(replay: Engine, sqlite_settings: Settings
     answer = import_file(replay, sqlite_settings, 1, "replay", path, "outcomes", history=True)
     assert (answer["accepted"], answer["pending"], answer["rejected_count"]) == (2, 2, 1)
     assert "observed_at" in answer["rejected"][0]["message"]
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "quoted.csv", "labels.parquet", "nan.parquet", "large.parquet"])
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_rows_without_a_label_yet_are_counted_and_the_others_of_their_file_are_stored(
+    replay: Engine, sqlite_settings: Settings, tmp_path: Path, name: str, task: str
+) -> None:
+    with writing(replay) as connection:
+        put_model(connection, 1, "late", {"task": task}, NOW, "test")
+    path = tmp_path / name
+    if name == "labels.csv":
+        path.write_text("id,actual\nc1,\nc2,1\nc3,\n")
+    elif name == "quoted.csv":
+        path.write_text('"id","actual"\n"c1",""\n"c2","1"\n"c3"," "\n')
+    else:
+        kind = {"labels": pa.int64(), "nan": pa.float64(), "large": pa.large_string()}[path.stem]
+        values = {"labels": [None, 1, None], "nan": [float("nan"), 1.0, None], "large": ["", "1", None]}[path.stem]
+        pa.parquet.write_table(pa.table({"id": ["c1", "c2", "c3"], "actual": pa.array(values, kind)}), path)
+    answer = import_file(replay, sqlite_settings, 1, "late", path, "outcomes")
+    assert (answer["accepted"], answer["unlabelled"], answer["rejected_count"]) == (1, 2, 0)
+
+
+def test_a_file_without_any_label_is_no_error(replay: Engine, sqlite_settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("id,actual\nc1,\nc2,\n")
+    answer = import_file(replay, sqlite_settings, 1, "replay", path, "outcomes")
+    assert (answer["accepted"], answer["unlabelled"], answer["rejected_count"]) == (0, 2, 0)
+
+
+def test_an_outcome_without_an_id_is_rejected_where_the_file_has_ids(
+    replay: Engine, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("id,actual\n,1\nc2,1\n,\n")
+    answer = import_file(replay, sqlite_settings, 1, "replay", path, "outcomes")
+    assert (answer["accepted"], answer["unlabelled"]) == (1, 1)
+    assert [(one["index"], one["message"]) for one in answer["rejected"]] == [(0, "id: an outcome needs it")]
+
+
+def test_validation_refuses_outcomes_without_a_label_or_an_id_from_wherever_they_come(
+    replay: Engine, sqlite_settings: Settings
+) -> None:
+    model, times = Writer(replay, sqlite_settings).model(1, "replay")
+    columns = {"id": pa.array(["a", None, "c"]), "actual": pa.array([None, "1", "0"])}
+    batch = validate_outcomes(Draft(columns, np.arange(3), 3, []), model, times)
+    assert [one.id for one in batch.rows] == ["c"]
+    assert [one.message for one in batch.rejected] == ["id: an outcome needs it", "actual: an outcome needs it"]
+    bare = validate_outcomes(Draft({"id": pa.array(["a"])}, np.arange(1), 1, []), model, times)
+    assert (bare.rows, len(bare.rejected)) == ([], 1)
+
+
+@pytest.mark.parametrize("features", [True, False])
+def test_what_an_export_wrote_is_imported_again_as_predictions_and_as_outcomes(
+    replay: Engine, sqlite_settings: Settings, tmp_path: Path, features: bool
+) -> None:
+    with writing(replay) as connection:
+        put_model(connection, 1, "copy", {"task": "binary", "clock": "events"}, NOW, "test")
+    rows, labels = tmp_path / "rows.parquet", tmp_path / "labels.csv"
+    pa.parquet.write_table(table(4) if features else table(4).drop_columns(["age", "city"]), rows)
+    labels.write_text("id,actual,observed_at\nrow-1,1,2013-03-02T12:00:00Z\nrow-2,0,2013-03-03T12:00:00Z\n")
+    import_file(replay, sqlite_settings, 1, "replay", rows, "predictions", history=True)
+    import_file(replay, sqlite_settings, 1, "replay", labels, "outcomes", history=True)
+    assert export(replay, 1, "replay", 0, clock.LATEST - 1, tmp_path / "out").rows == 4
+    (path,) = (tmp_path / "out").glob("**/*.parquet")
+
+    answer = import_file(replay, sqlite_settings, 1, "copy", path, "predictions", history=True)
+    assert (answer["accepted"], answer["rejected_count"]) == (4, 0)
+    copied, own = ([one | {"version": 0} for one in rows_of(replay, sqlite_settings, n)] for n in ("copy", "replay"))
+    assert copied == own
+    for history in (False, True):
+        answer = import_file(replay, sqlite_settings, 1, "copy", path, "outcomes", history=history)
+        assert (answer["accepted"] + answer["duplicates"], answer["pending"]) == (2, 0)
+        assert (answer["unlabelled"], answer["rejected_count"]) == (2, 0)
+    ids = keys_of([f"row-{i}" for i in range(4)])
+    with reading(replay) as connection:
+        one, other = (outcomes.history(connection, get_model(connection, 1, n).id, ids) for n in ("replay", "copy"))
+    assert set(one) == {ids[1], ids[2]}
+    for key, held in one.items():
+        told = [[(each.actual, each.observed_at, each.known_at) for each in side] for side in (held, other[key])]
+        assert told[0] == told[1]
 
 
 def test_a_nested_file_keeps_its_features(replay: Engine, sqlite_settings: Settings, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from monitor import clock
 from monitor.errors import SetupError
 from monitor.ingest.decode import MAX_ROWS, decode_outcomes, decode_predictions
 from monitor.ingest.draft import Draft, Rejection, clip
-from monitor.ingest.files import Mapped, draft_of
+from monitor.ingest.files import Mapped, draft_of, without_unlabelled
 from monitor.ingest.formats.source import BATCH_ROWS, Source, parsed
 from monitor.ingest.pairs import Halves
 from monitor.ingest.validate import Times
@@ -55,6 +55,7 @@ class Piece:
     columns: dict[str, str] = field(default_factory=dict)  # what was read -> what it became (monitor.columns)
     unused: Sequence[str] = ()
     notes: Sequence[str] = ()
+    unlabelled: int = 0  # rows of a table of outcomes that have no label, and are not in the draft
 
 
 NOTHING = Draft({}, np.arange(0), 0, [])
@@ -173,7 +174,8 @@ def drafts_of_tables(
         for start in range(0, table.num_rows, BATCH_ROWS):
             part = with_zone(table.slice(start, BATCH_ROWS), here, wanted.zone)
             draft = draft_of(part, here, wanted.model(), wanted.kind, wanted.history)
-            yield Piece(draft, first + start, done, total, mapped.columns, mapped.unused, notes())
+            draft, unlabelled = without_unlabelled(draft) if wanted.kind == "outcomes" else (draft, 0)
+            yield Piece(draft, first + start, done, total, mapped.columns, mapped.unused, notes(), unlabelled)
         first += table.num_rows
 
 
