@@ -5,7 +5,8 @@ Importing it costs seconds and hundreds of megabytes, so this module runs as a p
 report.html, or error.txt with one line for people. Whoever starts that process bounds its time.
 
 What Evidently cannot take is put right before, and every such change is a note at the top of the page: columns without
-a value, features with more than MAX_LEVELS levels, infinities, outcomes of a single class. Methods and thresholds are
+a value, features with more than MAX_LEVELS levels, infinities, outcomes of a single class, rows with an outcome but no
+prediction or score. Methods and thresholds are
 pinned, since Evidently's defaults change with the number of rows.
 """
 
@@ -71,31 +72,49 @@ def build(request: Request, reference: pa.Table, current: pa.Table) -> bytes:
     Raises:
         ValueError: nothing is left to compare.
     """
-    from evidently import DataDefinition, Dataset, Report
     from evidently.presets import ClassificationPreset, DataDriftPreset, RegressionPreset
 
     prepared = prepare(request, reference, current)
     if not prepared.numeric and not prepared.categorical:
         raise ValueError("no column has a value on both sides: there is nothing to compare")
+    drift = DataDriftPreset(
+        columns=[*prepared.numeric, *prepared.categorical],
+        num_method=METHOD,
+        cat_method=METHOD,
+        num_threshold=THRESHOLD,
+        cat_threshold=THRESHOLD,
+    )
+    run = _run(drift, prepared, prepared.current, prepared.reference, {})
+    if prepared.performance:
+        # A run of its own: some of Evidently's curves take a row without an outcome for a negative one.
+        preset = RegressionPreset() if prepared.performance == "regression" else ClassificationPreset()
+        sides = (prepared.judged(prepared.current), prepared.judged(prepared.reference))
+        judged = _run(preset, prepared, *sides, _task(prepared))
+        run = _joined(run, judged)
+    return _with_heading(str(run.get_html_str(as_iframe=False)), request, prepared).encode()
+
+
+def _run(
+    preset: Any, prepared: "Prepared", current: pd.DataFrame, reference: pd.DataFrame, task: dict[str, Any]
+) -> Any:
+    from evidently import DataDefinition, Dataset, Report
+
     definition = DataDefinition(
         numerical_columns=[*prepared.numeric, *prepared.numeric_answers],
         categorical_columns=[*prepared.categorical, *prepared.label_answers],
-        **_task(prepared),
+        **task,
     )
-    presets: list[Any] = [
-        DataDriftPreset(
-            columns=[*prepared.numeric, *prepared.categorical],
-            num_method=METHOD,
-            cat_method=METHOD,
-            num_threshold=THRESHOLD,
-            cat_threshold=THRESHOLD,
-        )
-    ]
-    if prepared.performance:
-        presets.append(RegressionPreset() if prepared.performance == "regression" else ClassificationPreset())
-    sides = [Dataset.from_pandas(side, data_definition=definition) for side in (prepared.current, prepared.reference)]
-    page = str(Report(presets).run(*sides).get_html_str(as_iframe=False))
-    return _with_heading(page, request, prepared).encode()
+    sides = [Dataset.from_pandas(side, data_definition=definition) for side in (current, reference)]
+    return Report([preset]).run(*sides)
+
+
+def _joined(run: Any, other: Any) -> Any:
+    """One run that shows what both show."""
+    from evidently.core.report import Snapshot
+
+    model = run.to_snapshot_model()
+    model.widgets = [*model.widgets, *other.to_snapshot_model().widgets]
+    return Snapshot.load_model(model)
 
 
 @dataclass
@@ -112,6 +131,10 @@ class Prepared:
     positive: str | None = None
     probabilities: bool = False
     notes: list[str] = field(default_factory=list)
+
+    def judged(self, side: pd.DataFrame) -> pd.DataFrame:
+        """The rows of a side that performance is of."""
+        return side[side[ACTUAL].notna()].reset_index(drop=True)
 
 
 def prepare(request: Request, reference: pa.Table, current: pa.Table) -> Prepared:
@@ -191,11 +214,20 @@ def _add_outcomes(prepared: Prepared, request: Request, reference: pa.Table, cur
         return
     use_score = request.task == "binary" and "score" in prepared.numeric
     frames = (prepared.reference, prepared.current)
+    left_out: list[int] = []
     for frame, outcome, answer in zip(frames, actual, predicted, strict=True):
         usable = outcome.notna() & answer.notna()  # type: ignore[union-attr]
+        if kind == "numeric":
+            usable &= np.isfinite(answer)  # type: ignore[arg-type]
         if use_score:
             usable &= frame["score"].notna()
+        left_out.append(int((outcome.notna() & ~usable).sum()))  # type: ignore[union-attr]
         frame[ACTUAL] = outcome.where(usable).to_numpy()  # type: ignore[union-attr]
+    if any(left_out):
+        lacking = "no prediction or no score" if use_score else "no prediction"
+        prepared.notes.append(
+            f"Left out of performance, since they have {lacking}: {left_out[1]:,} rows (reference {left_out[0]:,})."
+        )
     counts = [int(frame[ACTUAL].notna().sum()) for frame in frames]
     if min(counts) < MIN_LABELLED:
         prepared.notes.append(f"Performance is not computed: it needs {MIN_LABELLED} outcomes on each side.")
@@ -271,7 +303,8 @@ def main(folder: Path) -> int:
             page = build(request, pa.ipc.open_stream(one).read_all(), pa.ipc.open_stream(two).read_all())
         (folder / "report.html").write_bytes(page)
     except ModuleNotFoundError as error:
-        (folder / "error.txt").write_text(MISSING_PACKAGE if error.name == "evidently" else f"{error.name} is missing")
+        ours = (error.name or "").partition(".")[0] == "evidently"
+        (folder / "error.txt").write_text(MISSING_PACKAGE if ours else f"{error.name} is missing")
         return 1
     except Exception as error:
         reason = str(error).split("\n", 1)[0][:300]

@@ -13,7 +13,7 @@ import pytest
 pd = pytest.importorskip("pandas", reason='reports need pip install "keepwatch[reports]"')
 
 from monitor.stats import report  # noqa: E402 (after the skip)
-from monitor.stats.report import MAX_LEVELS, NONE, OTHER, Request, prepare  # noqa: E402
+from monitor.stats.report import MAX_LEVELS, NONE, OTHER, Request, build, prepare  # noqa: E402
 
 
 def table(n: int, seed: int = 0, **columns: Any) -> pa.Table:
@@ -95,6 +95,24 @@ def test_a_row_without_a_prediction_is_not_judged():
     assert prepared.current["actual"].notna().sum() == 90
 
 
+def test_rows_without_a_score_or_a_prediction_stay_out_of_performance_and_a_note_counts_them():
+    scores = pa.array([None, None, *[0.5] * 98], pa.float64())
+    predictions = pa.array([*["late", "on time"] * 49, None, None])
+    sides = table(100, score=scores), table(100, 1, prediction=predictions)
+    prepared = prepare(request(), *sides)
+    assert [len(prepared.judged(side)) for side in (prepared.reference, prepared.current)] == [98, 98]
+    assert any("no prediction or no score: 2 rows (reference 2)" in note for note in prepared.notes)
+    assert not any("Left out of performance" in note for note in prepare(request(), table(50), table(50)).notes)
+
+
+def test_an_infinite_prediction_of_a_regression_stays_out_of_performance():
+    numbers = np.arange(60.0)
+    infinite = np.where(numbers == 7, np.inf, numbers)
+    sides = [table(60, actual=pa.array(numbers), prediction=pa.array(one)) for one in (numbers, infinite)]
+    prepared = prepare(request(task="regression", positive_class=None), *sides)
+    assert (prepared.performance, len(prepared.judged(prepared.current))) == ("regression", 59)
+
+
 def test_a_multiclass_model_whose_rows_show_two_classes_is_judged_as_binary():
     prepared = prepare(request(task="multiclass", positive_class=None), table(60), table(60, 1))
     assert (prepared.performance, prepared.probabilities) == ("binary", False)
@@ -151,6 +169,24 @@ def test_the_process_writes_a_page_that_loads_nothing_and_escapes_what_users_nam
     assert "Performance is of the rows with an outcome: 300" in page
     for attribute in ('src="http', "src='http", '<link rel="stylesheet" href="http'):
         assert attribute not in page
+
+
+@pytest.mark.slow
+def test_rows_that_lack_a_score_or_an_outcome_change_no_number_of_the_performance_of_the_others():
+    pytest.importorskip("evidently", reason='reports need pip install "keepwatch[reports]"')
+    whole, few = table(200), table(100, 1)
+    absent = {"score": pa.nulls(40, pa.float64())}
+    more = pa.concat_tables([few, table(40, 2, **absent), table(40, 3, actual=pa.nulls(40, pa.string()))])
+    assert curves(build(request(), whole, few)) == curves(build(request(), whole, more))
+
+
+def curves(page: bytes) -> str:
+    """The ROC curves in a page, as Plotly has them."""
+    text = page.decode()
+    end = text.index("False Positive Rate")
+    found = text[text.rindex('"data": ', 0, end) : text.rindex('"layout": ', 0, end)]
+    assert len(found) > 1000
+    return found
 
 
 @pytest.mark.slow
