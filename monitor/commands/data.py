@@ -135,6 +135,8 @@ def import_(
         say(f"column {source}: not used")
     for note in result["notes"]:
         say(f"note: {note}")
+    for warning in result["warnings"]:
+        say(f"warning: {warning}")
     for one in result.get("rejected", [])[:10]:
         say(f"row {one['index']}: {one['message']}")
     usable = sum(int(result.get(name, 0)) for name in ("accepted", "duplicates", "revised"))

@@ -17,6 +17,7 @@ from monitor import clock
 from monitor.columns import ACTUAL, ARROW_KINDS, FEATURE, SCORE, TAG, label_array
 from monitor.errors import SetupError
 from monitor.ingest.draft import Draft
+from monitor.ingest.names import hints, says_nothing, shown
 from monitor.store.catalog import Model
 
 _TEXTS = ("id", "version", "error", "role", "served_from", "environment")
@@ -41,6 +42,8 @@ def map_columns(schema: pa.Schema, kind: str) -> Mapped:
     Raises:
         SetupError: a column that is needed is not there.
     """
+    if len(schema) == 1 and any(sign in schema.names[0] for sign in ";\t|"):
+        raise SetupError("the file has one column: separate its values by commas")
     mapped: dict[str, str] = {}
     others: list[str] = []
     known = ("id", ACTUAL, "observed_at", "known_at") if kind == "outcomes" else _FIXED
@@ -68,8 +71,12 @@ def map_columns(schema: pa.Schema, kind: str) -> Mapped:
         others = [name for name in others if name not in bare]
     if not mapped:
         raise SetupError("the file has no column that is known here")
-    if len(schema) == 1 and any(sign in schema.names[0] for sign in ";\t|"):
-        raise SetupError("the file has one column: separate its values by commas")
+    if kind == "predictions" and says_nothing(mapped.values()):
+        meant = "".join(f"; {hint}" for hint in hints(schema.names, ["id", "timestamp", "prediction", "score"]))
+        raise SetupError(
+            "a file of predictions needs a column `id`, `timestamp`, `prediction` or `score`, best all of them; "
+            f"it has {shown(schema.names)}{meant}"
+        )
     return Mapped(mapped, others)
 
 

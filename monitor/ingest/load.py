@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 
 from monitor import columns
 from monitor.errors import SetupError
-from monitor.ingest import formats
+from monitor.ingest import formats, names
 from monitor.ingest.draft import Draft, Rejection
 from monitor.ingest.formats.base import DEFAULT_ZONE, Format, Piece, Wanted
 from monitor.ingest.formats.source import Source
@@ -45,8 +45,10 @@ class _Totals:
     columns: dict[str, str] = field(default_factory=dict)
     unused: dict[str, None] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
+    rows: int = 0
 
     def add_mapping(self, piece: Piece) -> None:
+        self.rows += 1 if isinstance(piece.rows, Halves) else piece.rows.total + piece.unlabelled
         self.unlabelled += piece.unlabelled
         self.columns |= piece.columns
         self.unused |= dict.fromkeys(piece.unused)
@@ -62,7 +64,8 @@ class _Totals:
         room = SHOWN - len(self.rejected)
         self.rejected += [one.shown() | {"index": one.index + first} for one in rejected[:room]]
 
-    def shown(self) -> dict[str, Any]:
+    def shown(self, model: Model) -> dict[str, Any]:
+        """All of it; `model` as it was before the file."""
         return {
             **self.counts,
             "rejected_count": self.rejected_count,
@@ -71,6 +74,7 @@ class _Totals:
             "columns": self.columns,
             "unused_columns": [name for name in self.unused if name not in self.columns],
             "notes": list(self.notes),
+            "warnings": names.warnings(self.columns, model) if self.rows else ["no rows in the file"],
         }
 
 
@@ -98,14 +102,14 @@ def import_file(
     Returns:
         The counts of an ingest answer, `rejected` being the first 100, `unlabelled` (rows of a table of outcomes that
         have no label and were left out), and how the file was read: `format`, `columns` (what became what),
-        `unused_columns`, `notes`.
+        `unused_columns`, `notes`, `warnings` (columns whose names look like mistakes).
 
     Raises:
         SetupError: the file cannot be read, or lacks a column that is needed.
         NotFound: there is no such model.
     """
     writer = Writer(engine, settings)
-    writer.model(project_id, model_name)
+    before, _ = writer.model(project_id, model_name)
 
     def model() -> Model:
         return writer.model(project_id, model_name)[0]
@@ -134,7 +138,7 @@ def import_file(
         progress(total, total)
     finally:
         writer.stop()
-    return {"format": found.name, **totals.shown()}
+    return {"format": found.name, **totals.shown(before)}
 
 
 def _zone(found: Format, zone: tzinfo | None) -> tzinfo | None:
@@ -174,8 +178,8 @@ def reference_draft(
         parts.append(draft)
     if not parts:
         raise SetupError(f"{path}: the file has no rows")
-    shown = totals.shown()
-    how = {name: shown[name] for name in ("columns", "unused_columns", "notes")}
+    shown = totals.shown(model)
+    how = {name: shown[name] for name in ("columns", "unused_columns", "notes", "warnings")}
     return _joined(parts), {"format": found.name, **how}
 
 

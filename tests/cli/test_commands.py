@@ -102,6 +102,16 @@ def test_an_import_says_how_many_rows_had_no_label_yet(keepwatch: Run, environme
     assert {"accepted: 1", "1 without a label were left out"} <= set(out.splitlines())
 
 
+def test_an_import_warns_of_names_that_look_mistyped(keepwatch: Run, environment: Path) -> None:
+    keepwatch("migrate")
+    put_model()
+    path = environment / "rows.csv"
+    path.write_text("id,age,scroe\nc1,5,0.5\n")
+    code, out, err = keepwatch("import", str(path), "--model", "m", "--kind", "predictions")
+    assert (code, err) == (0, "")
+    assert "warning: scroe: did you mean score?" in out.splitlines()
+
+
 def test_an_unforeseen_error_is_one_line_too(keepwatch: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "load", lambda: 1 / 0)
     monkeypatch.setattr(settings.load, "cache_clear", lambda: None, raising=False)

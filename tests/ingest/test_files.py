@@ -184,6 +184,10 @@ def test_a_nested_file_keeps_its_features(replay: Engine, sqlite_settings: Setti
         ("a.parquet", "not parquet", "predictions", "cannot be read"),
         ("a.csv", "id,value\na,1\n", "outcomes", "actual"),
         ("a.csv", "id,x\na,1\n", "predictions", "--history"),
+        ("a.csv", "order_id,ts,pred\n7,2026-01-01T00:00:00Z,1\n", "predictions", "`timestamp`.*has order_id, ts, pred"),
+        ("a.csv", "order_id,ts,pred\n7,2026-01-01T00:00:00Z,1\n", "predictions", "pred: did you mean prediction"),
+        ("a.csv", "\n", "predictions", "no rows in the file"),
+        ("a.csv", "id;actual\na;1\n", "outcomes", "separate its values by commas"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(
@@ -194,6 +198,56 @@ def test_a_file_that_cannot_be_used_says_why(
         path.write_text(content)
     with pytest.raises(SetupError, match=message):
         import_file(replay, sqlite_settings, 1, "replay", path, kind, history=True)
+
+
+@pytest.mark.parametrize("file_format", ["auto", "csv"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_file_in_utf_16_is_told_to_be_saved_as_utf_8(
+    replay: Engine, sqlite_settings: Settings, tmp_path: Path, encoding: str, file_format: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes((chr(0xFEFF) if encoding == "utf-16-be" else "").encode(encoding) + "id,x\na,1\n".encode(encoding))
+    with pytest.raises(SetupError, match="save it as UTF-8"):
+        import_file(replay, sqlite_settings, 1, "replay", path, "predictions", file_format)
+
+
+@pytest.mark.parametrize("name", ["header.csv", "empty.parquet", "empty.jsonl"])
+@pytest.mark.parametrize("kind", ["predictions", "outcomes"])
+def test_a_file_without_rows_says_so(
+    replay: Engine, sqlite_settings: Settings, tmp_path: Path, name: str, kind: str
+) -> None:
+    path = tmp_path / name
+    path.write_text("id,timestamp,actual\n" if name == "header.csv" else "")
+    if name == "empty.parquet":
+        pa.parquet.write_table(pa.table({"id": pa.array([], pa.string()), "actual": pa.array([], pa.string())}), path)
+    answer = import_file(replay, sqlite_settings, 1, "replay", path, kind)
+    assert (answer["accepted"], answer["warnings"]) == (0, ["no rows in the file"])
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+@pytest.mark.parametrize("schema", [True, False])
+def test_columns_that_the_schema_does_not_know_are_named_with_what_they_may_mean(
+    replay: Engine, sqlite_settings: Settings, tmp_path: Path, name: str, schema: bool
+) -> None:
+    features = {"features": {"age": {"kind": "numeric"}, "city": {"kind": "categorical"}}} if schema else {}
+    with writing(replay) as connection:
+        put_model(connection, 1, "known", {"task": "binary"} | features, NOW, "test")
+    path = tmp_path / name
+    if name.endswith("csv"):
+        path.write_text("id,age,ctiy,weather,scroe\na,1,Rome,wet,0.5\n")
+    else:
+        path.write_text('{"id": "a", "age": 1, "ctiy": "Rome", "weather": "wet", "scroe": 0.5}\n')
+    answer = import_file(replay, sqlite_settings, 1, "known", path, "predictions")
+    assert answer["accepted"] == 1
+    new = "new features, which the model's schema does not know: ctiy, weather, scroe"
+    if schema:
+        assert answer["warnings"] == [new, "ctiy: did you mean city?", "scroe: did you mean score?"]
+    else:
+        assert answer["warnings"] == ["scroe: did you mean score?"]
+    model, _ = Writer(replay, sqlite_settings).model(1, "known")
+    reference = tmp_path / f"reference-{name}"
+    reference.write_text(path.read_text())
+    assert reference_from_file(reference, "auto", model, NOW)[1]["warnings"] == answer["warnings"]
 
 
 def test_a_reference_is_read_from_json_and_from_a_file_alike(

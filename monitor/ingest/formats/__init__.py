@@ -35,15 +35,18 @@ def choose(path: Path, name: str = "auto") -> tuple[Format, Source]:
     """The format of a file, and the file as a source.
 
     Raises:
-        SetupError: no such file, an unknown name, or a file that no format recognises.
+        SetupError: no such file, an unknown name, or a file that no format recognises, or
+            one in UTF-16.
     """
     if name not in NAMES:
         raise SetupError(f"--format is one of {', '.join(NAMES)}")
     if name != "auto":
         found = next(one for one in FORMATS if one.name == name)
         source = Source(path, name if name in CONTAINERS else None)
+        source.check_encoding()
         return found, source if source.container is not None else Source(path, "csv")
     source = Source(path)
+    source.check_encoding()
     for one in FORMATS:
         if one.detects(source):
             return one, source

@@ -66,6 +66,11 @@ class Source:
         with self._readable(), self._opened() as (stream, _):
             return bytes(stream.read(_HEAD))
 
+    def check_encoding(self) -> None:
+        """Raises: SetupError: a text in UTF-16."""
+        if self.head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise SetupError(f"{self.path}: the file is in UTF-16: save it as UTF-8")
+
     @cached_property
     def container(self) -> str | None:
         """`csv`, `parquet`, `arrow`, `ndjson`; None when neither content nor name say it."""
@@ -192,6 +197,8 @@ class Source:
 
     def _csv(self) -> Iterator[tuple[pa.Table, int, int]]:
         size = self.path.stat().st_size
+        if not self.head.removeprefix(b"\xef\xbb\xbf").strip():
+            raise SetupError(f"{self.path}: cannot be read as csv: no rows in the file, and no names of columns")
         # Types are inferred from the first block, so it is a large one; ids stay texts, or "007" becomes 7.
         texts = {name: pa.string() for name in (*_TEXTS, *_TIMES)}
         with self._opened() as (stream, raw):
