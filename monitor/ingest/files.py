@@ -25,6 +25,10 @@ _TIMES = ("timestamp", "known_at", "computed_at", "observed_at")
 _NUMBERS = ("score", "latency_ms")
 _FIXED = (*_TEXTS, *_TIMES, *_NUMBERS, "prediction")
 _EXPORTED = ("outcomes", "not_in_schema")  # what an export has beside the columns that are read
+_NO_TIME = (
+    "not a time with an offset, for instance 2026-01-31T12:00:00Z; "
+    "with --timezone also 2026-01-31 or 2026-01-31 12:00:00: year, month, day"
+)
 _PREFIXES = {"features": FEATURE, "tags": TAG, "scores": SCORE}
 
 
@@ -188,7 +192,7 @@ def _times(array: pa.Array) -> tuple[pa.Array, np.ndarray | None, str]:
             return pa.nulls(len(array), pa.int64()), wrong, "a time needs an offset; this column has no time zone"
         return pc.cast(array, pa.timestamp("us", tz="UTC"), safe=False).cast(pa.int64()), None, ""
     values, wrong = _each(label_array(array), clock.parse)
-    return pa.array(values, pa.int64()), wrong, "not a time with an offset, for instance 2026-01-31T12:00:00Z"
+    return pa.array(values, pa.int64()), wrong, _NO_TIME
 
 
 def _each(array: pa.Array, convert: Callable[[Any], Any]) -> tuple[list[Any], np.ndarray]:

@@ -1,6 +1,7 @@
 """Files of history: the same rules, the same identity, each row known at its own time."""
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -187,6 +188,8 @@ def test_a_nested_file_keeps_its_features(replay: Engine, sqlite_settings: Setti
         ("a.csv", "order_id,ts,pred\n7,2026-01-01T00:00:00Z,1\n", "predictions", "`timestamp`.*has order_id, ts, pred"),
         ("a.csv", "order_id,ts,pred\n7,2026-01-01T00:00:00Z,1\n", "predictions", "pred: did you mean prediction"),
         ("a.csv", "\n", "predictions", "no rows in the file"),
+        ("a.csv", "id;actual;x\na;1;0,5\n", "outcomes", "got 2.*separated by `;`: .* by commas"),
+        ("a.csv", "id\tactual\na\t0,5\n", "outcomes", "separated by tabs"),
         ("a.csv", "id;actual\na;1\n", "outcomes", "separate its values by commas"),
     ],
 )
@@ -209,6 +212,21 @@ def test_a_file_in_utf_16_is_told_to_be_saved_as_utf_8(
     path.write_bytes((chr(0xFEFF) if encoding == "utf-16-be" else "").encode(encoding) + "id,x\na,1\n".encode(encoding))
     with pytest.raises(SetupError, match="save it as UTF-8"):
         import_file(replay, sqlite_settings, 1, "replay", path, "predictions", file_format)
+
+
+def test_a_time_that_cannot_be_read_is_told_which_forms_can(
+    replay: Engine, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("id,timestamp,x\na,01/11/2025,1\nb,2025-11-01,1\nc,2025-11-01 12:30:00,1\n")
+    zone = ZoneInfo("Europe/Berlin")
+    answer = import_file(replay, sqlite_settings, 1, "replay", path, "predictions", zone=zone)
+    assert (answer["accepted"], answer["rejected_count"]) == (2, 1)
+    assert "with --timezone also 2026-01-31 or 2026-01-31 12:00:00" in answer["rejected"][0]["message"]
+    assert [one["timestamp"] for one in rows_of(replay, sqlite_settings)] == [
+        clock.parse("2025-11-01T00:00:00+01:00"),
+        clock.parse("2025-11-01T12:30:00+01:00"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["header.csv", "empty.parquet", "empty.jsonl"])

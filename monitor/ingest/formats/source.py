@@ -37,6 +37,7 @@ _SUFFIXES = {
     ".log": "ndjson",
 }
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_SEPARATORS = {";": "`;`", "\t": "tabs", "|": "`|`"}
 _TEXTS = ("id", "version", "error", "role", "served_from", "environment")
 _TIMES = ("timestamp", "known_at", "computed_at", "observed_at")
 
@@ -161,7 +162,18 @@ class Source:
             yield
         except (pa.ArrowException, OSError, EOFError) as error:
             reason = (str(error).splitlines() or ["it ends too early"])[0]
-            raise SetupError(f"{self.path}: cannot be read as {self._forced or self._kind()}: {reason}") from None
+            kind = self._forced or self._kind()
+            raise SetupError(f"{self.path}: cannot be read as {kind}: {reason}{self._separator(kind)}") from None
+
+    def _separator(self, kind: str) -> str:
+        """What to do about a CSV whose names are separated by another sign than commas; else nothing."""
+        if kind != "csv" or "head" not in self.__dict__:
+            return ""
+        names = self.head.partition(b"\n")[0].decode("utf-8", "replace")
+        sign, word = max(_SEPARATORS.items(), key=lambda one: names.count(one[0]))
+        if names.count(sign) <= names.count(","):
+            return ""
+        return f" (its names are separated by {word}: separate them and the values by commas, decimals by points)"
 
     def _kind(self) -> str:
         known = self.__dict__.get("container")
