@@ -126,7 +126,7 @@ def import_(
     for name, value in result.items():
         if name == "unlabelled":
             if value:
-                say(f"{value:,} without a label were left out")
+                say(f"{value:,} without a label {'was' if value == 1 else 'were'} left out")
         elif isinstance(value, int | str):
             say(f"{name.replace('_', ' ')}: {value}")
     for source, target in result["columns"].items():

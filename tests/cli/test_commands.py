@@ -96,10 +96,10 @@ def test_an_import_says_how_many_rows_had_no_label_yet(keepwatch: Run, environme
     keepwatch("migrate")
     put_model()
     path = environment / "labels.csv"
-    path.write_text("id,actual\nc1,\nc2,yes\n")
+    path.write_text("id,actual\nc1,\nc2,yes\nc3,\n")
     code, out, err = keepwatch("import", str(path), "--model", "m", "--kind", "outcomes")
     assert (code, err) == (0, "")
-    assert {"accepted: 1", "1 without a label were left out"} <= set(out.splitlines())
+    assert {"accepted: 1", "2 without a label were left out"} <= set(out.splitlines())
 
 
 def test_an_import_warns_of_names_that_look_mistyped(keepwatch: Run, environment: Path) -> None:
