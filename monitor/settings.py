@@ -36,6 +36,20 @@ class Settings(BaseSettings):
             return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://: it goes into links")
+        return value
+
+    @field_validator("tick")
+    @classmethod
+    def _check_tick(cls, value: float) -> float:
+        if not 0 < value <= 3600:
+            raise ValueError("must be seconds above 0 and up to 3600")
+        return value
+
     @field_validator("retention")
     @classmethod
     def _check_retention(cls, value: str) -> str:

@@ -122,12 +122,12 @@ def _told(connection: Connection, project_id: int, alert: Alert) -> list[Told]:
         Told(
             channel=names.get(one.channel_id, "a deleted channel"),
             type=one.type,
-            state=theme.NOTIFICATION.get(one.state, theme.UNKNOWN),
+            state=theme.DELIVERY.get(delivery or "", theme.NOTIFICATION.get(one.state, theme.UNKNOWN)),
             why=": ".join(part for part in (one.reason[:1].upper() + one.reason[1:], one.detail) if part),
             at=one.changed_at,
             due_at=one.due_at if one.state == notifications.HELD else None,
         )
-        for one in reversed(found)
+        for one, delivery in reversed(found)
     ]
 
 

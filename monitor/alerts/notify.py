@@ -201,5 +201,14 @@ def end_silence(connection: Connection, project_id: int, silence_id: str, now: i
 
 
 def wake_all(connection: Connection, project_id: int, now: int) -> None:
-    """Look at everything that is held in a project at the next turn: the rules have changed."""
+    """Look at everything that is held in a project at the next turn, and at what was told of alerts that still fire,
+    which may now be repeated: the rules have changed."""
     notifications.wake(connection, now, tuple(Why), project_id=project_id)
+    rules = routing.list_routes(connection, project_id)
+    names = {one.id: one.name for one in channels.enabled_channels(connection, project_id)}
+    for last in notifications.last_told(connection, project_id):
+        alert = alerts.get_alert(connection, project_id, last.alert_id)
+        _, route = mute.route_of(rules, names.get(last.channel_id, ""), alert)
+        again = remind_at(alert, route, last.changed_at)
+        if again is not None and last.due_at is None:
+            notifications.postpone(connection, [last.id], again)

@@ -71,11 +71,14 @@ def list_events(ctx: Ctx, id: str) -> dict[str, Any]:  # noqa: A002
 
 @router.get("/v1/alerts/{id}/notifications")
 def list_notifications(ctx: Ctx, id: str) -> dict[str, Any]:  # noqa: A002
-    """Which channel was told what, when; and what was not sent, with the reason. The oldest first."""
+    """Which channel was told what, when, and whether it arrived (`delivery_state`: pending, delivered or dead).
+
+    Also what was not sent, with the reason. The oldest first.
+    """
     with reading(ctx.engine) as connection:
         alerts.get_alert(connection, ctx.principal.project_id, id)
         found = notifications.of_alert(connection, ctx.principal.project_id, id)
-    return {"items": [notification_json(one) for one in found]}
+    return {"items": [notification_json(one) | {"delivery_state": state} for one, state in found]}
 
 
 def notification_json(one: Notification) -> dict[str, Any]:

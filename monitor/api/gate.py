@@ -117,7 +117,7 @@ class Gate:
         if principal is None:
             if method == "GET" and is_page(path) and b"text/html" in headers.get(b"accept", b""):
                 return RedirectResponse(f"{scope.get('root_path', '')}/login", 303)
-            return problems.unauthorized()
+            return problems.unauthorized(headers.get(b"authorization", b"").decode("latin-1"))
         if not principal.may(needed):
             raise Forbidden(f"this needs a key of scope {needed}, and this one has {principal.scope}")
         ambient = method not in SAFE and principal.via != "bearer"  # a browser sends it along by itself

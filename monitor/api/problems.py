@@ -159,5 +159,12 @@ def install(app: FastAPI, shown: Shown | None = None) -> None:
         app.add_exception_handler(kind, handle)
 
 
-def unauthorized() -> Response:
-    return answer(Unauthorized("send a key: Authorization: Bearer kw_…"))
+def unauthorized(authorization: str = "") -> Response:
+    """The answer to one whom no key lets in; `authorization` is the header as it was sent."""
+    if not authorization:
+        detail = "send a key: Authorization: Bearer kw_…"
+    elif authorization.lower().startswith("bearer "):
+        detail = "this key is not known here, or was revoked"
+    else:
+        detail = "the header must be: Authorization: Bearer kw_…"
+    return answer(Unauthorized(detail))

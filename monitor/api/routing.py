@@ -10,7 +10,8 @@ from monitor.alerts.notify import wake_all
 from monitor.alerts.rules import MAX_CHANNELS_OF_ROUTE, read_policy, read_route
 from monitor.api.deps import Ctx, JsonObject
 from monitor.api.silences import HOURS, MATCHERS
-from monitor.store import routing
+from monitor.errors import Invalid
+from monitor.store import channels, routing
 from monitor.store.routing import Policy, Route
 from monitor.store.session import reading, writing
 
@@ -96,6 +97,10 @@ def put_route(ctx: Ctx, route: str, body: JsonObject, response: Response) -> dic
     """Make a route, or replace it."""
     made = read_route(route, body, ctx.principal.project_id, clock.now())
     with writing(ctx.engine) as connection:
+        known = {one.name for one in channels.every_channel(connection, made.project_id)}
+        for place, name in enumerate(made.channels):
+            if name not in known:
+                raise Invalid.field(f"channels[{place}]", "there is no channel of this name: make it first")
         if routing.put_route(connection, made):
             response.status_code = 201
         wake_all(connection, made.project_id, clock.now())

@@ -142,14 +142,18 @@ def schedule(settings: Settings, connection: Connection, wall: int) -> list[Find
 def deliveries(connection: Connection, project_ids: Sequence[int] | None, wall: int) -> list[Finding]:
     """Whether anybody is told, and whether messages get there."""
     of = [] if project_ids is None else [t.channel.c.project_id.in_(project_ids)]
-    columns = (t.channel.c.name, t.channel.c.disabled_reason, t.channel.c.disabled_at)
+    columns = (t.channel.c.name, t.channel.c.disabled_reason, t.channel.c.disabled_at, t.channel.c.failing_since)
     rows = connection.execute(sa.select(*columns).where(*of))
     found, enabled = [], 0
-    for name, reason, disabled_at in rows:
+    for name, reason, disabled_at, failing_since in rows:
         enabled += disabled_at is None
         if disabled_at is not None:
             text = f"The channel {name} is switched off: {reason}"
-            found.append(Finding("deliveries", "warning", text, "Delete it, or make it again"))
+            change = "POST /v1/channels/{id}/enable, once its receiver is well"
+            found.append(Finding("deliveries", "warning", text, change))
+        elif failing_since is not None:
+            text = f"The channel {name} has taken nothing for {_span(max(0, wall - failing_since))}"
+            found.append(Finding("deliveries", "warning", text, "See its deliveries for what its receiver says"))
     if not enabled:
         found.append(Finding("deliveries", "note", "No channel is on: only the pages show alerts", "POST /v1/channels"))
     waiting = sa.select(sa.func.count(), sa.func.min(t.delivery.c.created_at)).where(
@@ -167,7 +171,8 @@ def deliveries(connection: Connection, project_ids: Sequence[int] | None, wall: 
     if gone := connection.scalar(dead):
         change = "POST /v1/channels/{id}/deliveries/{delivery}/replay sends one again"
         found.append(Finding("deliveries", "warning", f"{gone:,} deliveries of the last week were given up", change))
-    return found or [Finding("deliveries", "ok", "Channels are on, and nothing waits")]
+    waits = "nothing waits" if not count else f"{count:,} messages are on their way"
+    return found or [Finding("deliveries", "ok", f"Channels are on, and {waits}")]
 
 
 def examine(engine: Engine, settings: Settings, project_ids: Sequence[int] | None, wall: int) -> list[Finding]:

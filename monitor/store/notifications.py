@@ -82,6 +82,17 @@ def reminders(connection: Connection, alert_id: str, channel_id: str, now: int) 
     return [_read(row) for row in connection.execute(query.order_by(_n.id).with_for_update())]
 
 
+def last_told(connection: Connection, project_id: int) -> list[Notification]:
+    """What each channel was told last of each alert that fires."""
+    newest = (
+        sa.select(sa.func.max(_n.id))
+        .join(t.alert, t.alert.c.id == _n.alert_id)
+        .where(_n.project_id == project_id, _n.state == SENT, t.alert.c.state == "firing")
+        .group_by(_n.alert_id, _n.channel_id)
+    )
+    return [_read(row) for row in connection.execute(sa.select(t.notification).where(_n.id.in_(newest)))]
+
+
 def due(connection: Connection, now: int) -> list[Notification]:
     """What is to be looked at again, the longest due first."""
     query = sa.select(t.notification).where(_n.due_at.is_not(None), _n.due_at <= now)
@@ -136,10 +147,15 @@ def pages(connection: Connection, project_id: int, since: int, apart: Sequence[s
     return {int(model): int(number) for model, number in connection.execute(query)}
 
 
-def of_alert(connection: Connection, project_id: int, alert_id: str) -> list[Notification]:
-    """Everything that became of an alert's events, oldest first."""
-    query = sa.select(t.notification).where(_n.project_id == project_id, _n.alert_id == alert_id)
-    return [_read(row) for row in connection.execute(query.order_by(_n.id))]
+def of_alert(connection: Connection, project_id: int, alert_id: str) -> list[tuple[Notification, str | None]]:
+    """Everything that became of an alert's events, oldest first, and how far its delivery is: pending, delivered, dead;
+    None where nothing was sent, or so long ago that the delivery is gone."""
+    query = (
+        sa.select(t.notification, t.delivery.c.state.label("delivery_state"))
+        .outerjoin(t.delivery, t.delivery.c.id == _n.delivery_id)
+        .where(_n.project_id == project_id, _n.alert_id == alert_id)
+    )
+    return [(_read(row), row.delivery_state) for row in connection.execute(query.order_by(_n.id))]
 
 
 def alerts_told_by(connection: Connection, delivery_id: str) -> list[str]:
@@ -161,4 +177,4 @@ def held_counts(connection: Connection, project_id: int) -> list[tuple[str, str,
 
 
 def _read(row: sa.Row[Any]) -> Notification:
-    return Notification(**row._mapping)
+    return Notification(**{name: row._mapping[name] for name in Notification.__dataclass_fields__})

@@ -1,8 +1,15 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy.engine import Engine
 
+from tests.alerts.house import House
 from tests.alerts.receivers import Receiver
+
+
+@pytest.fixture
+def house(engine: Engine) -> House:
+    return House(engine)
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ class Life(RuleBasedStateMachine):
             assert connection.scalar(held) == 0
             for alert in alerts.list_alerts(connection, 1, limit=100)[0]:
                 knowing = notifications.told_channels(connection, alert.id)
-                fates = notifications.of_alert(connection, 1, alert.id)
+                fates = [one for one, _ in notifications.of_alert(connection, 1, alert.id)]
                 acknowledged = {one.channel_id for one in fates if one.reason == "acknowledged in time"}
                 expected = self.channels if alert.state == "firing" else set()
                 if alert.state == "acknowledged":

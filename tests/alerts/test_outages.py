@@ -1,5 +1,6 @@
 """Channels that fail: pauses they ask for, when they are switched off and who is told, and what others notice of it."""
 
+import base64
 import json
 import re
 import threading
@@ -306,6 +307,15 @@ def test_credentials_in_what_a_receiver_says_are_hidden() -> None:
     for secret in ("secret-part", "another-secret", SECRET[6:], "b" * 40, "\0"):
         assert secret not in shown
     assert shown.startswith("no: ")
+
+
+def test_credentials_are_hidden_in_the_forms_in_which_they_travel() -> None:
+    basic = base64.b64encode(b"admin:hunter2-and-more").decode()
+    guarded = Channel("c", 1, "alertmanager", "n", "https://am.example.org/", "admin:hunter2-and-more", (), NOW)
+    assert basic not in redact(f"you sent Basic {basic}", guarded)
+    escaped = "https://teams.example.org/hook?api-version=1&sig=Zm9v%2BYmFyYmF6cXV4"
+    teams = Channel("c", 1, "teams", "n", escaped, "", (), NOW)
+    assert "Zm9v%2BYmFyYmF6cXV4" not in redact(escaped.replace("&", "\\u0026"), teams)
 
 
 def _find(engine: Engine, name: str) -> Channel:

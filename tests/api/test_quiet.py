@@ -102,6 +102,7 @@ def test_pages_of_silences_hold_each_once(client: TestClient, admin: Headers) ->
     assert set(seen) == ids and len(seen) == 3 and page["next_cursor"] is None
 
 
+@pytest.mark.usefixtures("alert")
 def test_a_route_is_put_shown_replaced_and_removed(client: TestClient, admin: Headers) -> None:
     body = {"channels": ["pager"], "escalate_after": "30m", "quiet_hours": {"from": "22:00", "to": "06:00"}}
     assert client.put("/v1/routes/night", headers=admin, json=body).status_code == 201
@@ -119,6 +120,7 @@ def test_a_route_is_put_shown_replaced_and_removed(client: TestClient, admin: He
         ({}, "channels"),
         ({"channels": []}, "channels"),
         ({"channels": [1]}, "channels[0]"),
+        ({"channels": ["nobody"]}, "channels[0]"),
         ({"channels": ["a"], "repeat": "4x"}, "repeat"),
         ({"channels": ["a"], "repeat": "1s"}, "repeat"),
         ({"channels": ["a"], "repeat": "1h", "digest": "1h"}, "repeat"),

@@ -9,15 +9,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import yaml
+from sqlalchemy.engine import Engine
 
 from monitor import clock, settings
 from monitor.alerts.notify import end_silence
 from monitor.alerts.rules import read_silence
+from monitor.api.auth import Principal
+from monitor.api.deps import Context
 from monitor.commands.manifest import read_manifest
+from monitor.commands.sections import SECTIONS
 from monitor.store import channels, keys, routing, silences
 from monitor.store import tables as t
+from monitor.store.channels import Channel
 from monitor.store.session import make_engine, reading, writing
-from tests.alerts.receivers import make_channel
+from tests.alerts.receivers import NOW, make_channel
 from tests.keys import SECRET_KEY
 
 Run = Callable[..., tuple[int, str, str]]
@@ -317,3 +322,42 @@ def test_the_example_of_the_guide_is_applied(apply: Run, monkeypatch: pytest.Mon
     (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/guide.md").read_text(), re.DOTALL)
     monkeypatch.setenv("HOOK", "token")
     assert "5 new, 1 changed, 0 unchanged: applied." in apply(example)[1]
+
+
+def _applied(engine: Engine, body: dict[str, Any]) -> str:
+    """What applying the channel `pager` says."""
+    context = Context(engine, settings.Settings(secret_key=SECRET_KEY), Principal(1, "apply", "admin"))
+    with writing(engine) as connection:
+        return SECTIONS["channels"].apply(connection, context, "pager", body, NOW).note
+
+
+def _pager(engine: Engine) -> Channel:
+    with reading(engine) as connection:
+        found = channels.find_channel(connection, 1, "pager", SECRET_KEY)
+    assert found is not None
+    return found
+
+
+def test_a_channel_with_another_url_is_not_held_up_by_what_the_old_receiver_asked_for(sqlite_engine: Engine) -> None:
+    with writing(sqlite_engine) as connection:
+        made = make_channel(connection, "https://example.org/old")
+        channels.note_failure(connection, made.id, NOW, NOW + clock.DAY)
+    _applied(sqlite_engine, {"kind": "webhook", "url": "https://example.org/new"})
+    found = _pager(sqlite_engine)
+    assert (found.url, found.paused_until, found.failing_since) == ("https://example.org/new", None, None)
+
+
+def test_a_channel_that_becomes_a_webhook_shows_its_secret_once(sqlite_engine: Engine) -> None:
+    with writing(sqlite_engine) as connection:
+        make_channel(connection, "https://example.org/", kind="slack", secret="")
+    assert _pager(sqlite_engine).secret == ""
+    assert re.search(
+        "whsec_[A-Za-z0-9+/=]{32}", _applied(sqlite_engine, {"kind": "webhook", "url": "https://a.example/"})
+    )
+
+
+def test_a_new_secret_leaves_the_old_one_valid_for_a_while(sqlite_engine: Engine) -> None:
+    with writing(sqlite_engine) as connection:
+        make_channel(connection, "https://example.org/")
+    _applied(sqlite_engine, {"kind": "webhook", "url": "https://example.org/", "secret": "whsec_" + "A" * 32})
+    assert len(_pager(sqlite_engine).secrets_at(NOW + 1)) == 2
