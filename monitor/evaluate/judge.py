@@ -185,7 +185,7 @@ def _judge(
     severity: Literal["warning", "critical"] = "warning"
     if any(incident.severity == "critical" for incident in now):
         severity = "critical"
-    causes = _causes(base, alarms)
+    causes = _causes(base, alarms, after)
     if severity != "critical" and family == "performance" and any(is_large(cause) for cause in causes):
         severity = "critical"
         for run, _ in alarms:
@@ -213,8 +213,8 @@ def _known(own: Mapping[str, Plan | None], before: Mapping[str, Memory]) -> set[
     }
 
 
-def _causes(base: Baseline, alarms: Sequence[tuple[_Run, Step]]) -> tuple[Cause, ...]:
-    """What the alarms name, those of the model's own windows first, each thing once."""
+def _causes(base: Baseline, alarms: Sequence[tuple[_Run, Step]], after: Mapping[str, Memory]) -> tuple[Cause, ...]:
+    """What the alarms name, those of the model's own windows first, each thing once, with its first evidence."""
     found: list[Cause] = []
     seen = set()
     for run, step in alarms:
@@ -222,6 +222,8 @@ def _causes(base: Baseline, alarms: Sequence[tuple[_Run, Step]]) -> tuple[Cause,
             signal = run.plan.signals[item.signal]
             if signal not in seen and len(found) < MOST_CAUSES:
                 seen.add(signal)
-                cause = cause_of(run.plan, item, base.reference, run.profile)
+                incident = after[run.name].incident
+                begin = item.begin if incident is None else incident.since(item.signal, item.begin)
+                cause = cause_of(run.plan, replace(item, begin=begin), base.reference, run.profile)
                 found.append(replace(cause, text=cause.text + run.remark))
     return tuple(found)

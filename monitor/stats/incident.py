@@ -26,12 +26,16 @@ _CAP = 1e100
 
 
 class Cause(msgspec.Struct, array_like=True):
-    """One signal of an incident: its counts (or number, sum and squares of deviations) while changed, and its R."""
+    """One signal of an incident: its counts (or number, sum and squares of deviations) while changed, and its R.
+
+    since: its first evidence in this incident, us; 0 where that is not known.
+    """
 
     signal: int
     learned: list[float]
     back: float = 0.0
     held: int = 0  # windows in a row with back >= BACK
+    since: int = 0
 
 
 class Incident(msgspec.Struct, array_like=True):
@@ -46,6 +50,10 @@ class Incident(msgspec.Struct, array_like=True):
         """Numbers of the signals that have taken part."""
         return [cause.signal for cause in self.causes]
 
+    def since(self, signal: int, begin: int) -> int:
+        """The first evidence of a signal, of which the newest alarm says `begin`."""
+        return next((cause.since for cause in self.causes if cause.signal == signal and cause.since), begin)
+
 
 def join(ongoing: Incident | None, named: "Sequence[Named]") -> Incident:
     """The incident after an alarm: new signals join; a known one starts to prove its return afresh."""
@@ -55,9 +63,10 @@ def join(ongoing: Incident | None, named: "Sequence[Named]") -> Incident:
         learned = [float(value) for value in (item.counts if item.counts.size else item.sums)]
         if item.signal in known:
             at = next(index for index, cause in enumerate(causes) if cause.signal == item.signal)
-            causes[at] = Cause(item.signal, learned, 0.0)
+            since = min(causes[at].since or item.begin, item.begin)  # after an alarm, evidence starts afresh
+            causes[at] = Cause(item.signal, learned, since=since)
         else:
-            causes.append(Cause(item.signal, learned))
+            causes.append(Cause(item.signal, learned, since=item.begin))
     begin = ongoing.begin if ongoing is not None else min(item.begin for item in named)
     return Incident(begin, causes, ongoing.severity if ongoing is not None else "warning")
 
@@ -99,7 +108,7 @@ def _log_dm(counts: Floats, parameters: Floats) -> float:
 
 def _next(cause: Cause, learned: list[float], factor: float) -> Cause:
     back = min((1 + cause.back) * float(factor), _CAP)
-    return Cause(cause.signal, learned, back, cause.held + 1 if back >= BACK else 0)
+    return Cause(cause.signal, learned, back, cause.held + 1 if back >= BACK else 0, cause.since)
 
 
 def _counted(cause: Cause, window: Floats, null: Floats) -> Cause:

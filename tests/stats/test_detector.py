@@ -58,6 +58,15 @@ def test_a_second_change_while_the_alert_is_open_updates_it_and_the_first_joins_
     assert [step.alarm for step in steps].count(True) > 2
 
 
+def test_later_alarms_of_an_incident_leave_the_first_evidence_of_a_signal_where_it_was():
+    rng = np.random.default_rng(2)
+    memory, steps = run(watch_of(rng), [window_of(rng, t, changed=(1,) if t >= 10 else ()) for t in range(40)])
+    alarms = [step for step in steps if step.alarm]
+    assert len(alarms) > 2 and alarms[-1].named[0].begin > alarms[0].named[0].begin
+    assert memory.incident.since(1, alarms[-1].named[0].begin) == alarms[0].named[0].begin
+    assert memory.incident.since(3, 7) == 7  # not part of it
+
+
 def test_a_shifted_scalar_is_named_after_the_counts():
     rng = np.random.default_rng(3)
     _, steps = run(watch_of(rng), [window_of(rng, t, shift=3.0 if t >= 10 else 0.0) for t in range(20)])
