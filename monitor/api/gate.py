@@ -7,6 +7,7 @@ the size of the body. What passes is measured; what raises beyond the routes' ha
 import random
 import re
 from collections.abc import Iterable
+from urllib.parse import quote, urlencode
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -116,7 +117,7 @@ class Gate:
         principal = await self._principal(headers)
         if principal is None:
             if method == "GET" and is_page(path) and b"text/html" in headers.get(b"accept", b""):
-                return RedirectResponse(f"{scope.get('root_path', '')}/login", 303)
+                return RedirectResponse(f"{scope.get('root_path', '')}/login{_wanted(scope, path)}", 303)
             return problems.unauthorized(headers.get(b"authorization", b"").decode("latin-1"))
         if not principal.may(needed):
             raise Forbidden(f"this needs a key of scope {needed}, and this one has {principal.scope}")
@@ -147,6 +148,13 @@ class Gate:
             raise Unreadable("the Content-Length is not a number")
         if len(length) > 18 or (int(length) > self.max_body and not endless):
             raise TooLarge(f"a body may have {self.max_body} bytes: send it in parts")
+
+
+def _wanted(scope: Scope, path: str) -> str:
+    """The query of the log-in page that leads back to where a browser wanted to go."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    target = quote(path) + (f"?{query}" if query else "")
+    return "" if target == "/" else "?" + urlencode({"next": target})
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

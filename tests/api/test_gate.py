@@ -212,7 +212,7 @@ def test_basic_from_a_page_of_another_site_is_refused(client: TestClient, make_k
 
 def test_a_browser_without_a_session_is_shown_the_way(client: TestClient) -> None:
     page = client.get("/models/m", headers={"Accept": "text/html,*/*"})
-    assert page.status_code == 303 and page.headers["location"] == "/login"
+    assert page.status_code == 303 and page.headers["location"] == "/login?next=%2Fmodels%2Fm"
     assert client.get("/v1/models", headers={"Accept": "text/html"}).status_code == 401
 
 
