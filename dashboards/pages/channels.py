@@ -16,7 +16,7 @@ from monitor.alerts.payload import sample_body
 from monitor.alerts.senders import place_of
 from monitor.errors import Conflict
 from monitor.settings import Settings
-from monitor.store import outbox, overview
+from monitor.store import outbox, overview, replays
 from monitor.store.channels import MAX_CHANNELS, get_channel, list_channels
 from monitor.store.channels import Channel as Stored
 from monitor.store.overview import LastAttempt, RecentDelivery
@@ -118,9 +118,9 @@ def replay(
     """
     channel = _usable(connection, project_id, channel_id, settings)
     if delivery_id is None:
-        outbox.replay_dead(connection, channel, now)
+        replays.replay_dead(connection, channel, now)
     else:
-        outbox.replay(connection, outbox.get_delivery(connection, channel, delivery_id), now)
+        replays.replay(connection, channel, outbox.get_delivery(connection, channel, delivery_id), now)
 
 
 def _usable(connection: Connection, project_id: int, channel_id: str, settings: Settings) -> Stored:

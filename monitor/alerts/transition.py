@@ -196,6 +196,14 @@ def resolve(
     return changed
 
 
+def close_all(connection: Connection, project_id: int, model_id: int, actor: str, wall: int, public_url: str) -> None:
+    """End whatever is open of a model that is about to go, so that nobody's receiver waits for the end for ever."""
+    for state in ("firing", "acknowledged"):
+        found, _ = alerts.list_alerts(connection, project_id, limit=1000, model_id=model_id, state=state)
+        for one in found:
+            resolve(connection, project_id, one.id, actor, wall, public_url, "the model was deleted")
+
+
 def comment(connection: Connection, project_id: int, alert_id: str, actor: str, wall: int, text: str) -> None:
     """Keep what somebody says about the alert in its history. No channel is told.
 

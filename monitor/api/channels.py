@@ -13,7 +13,7 @@ from monitor.alerts.senders import KINDS, Means, place_of
 from monitor.api.deps import Context, Ctx, Cursor, JsonObject, Limit, OptionalJsonObject
 from monitor.api.paging import place, token
 from monitor.errors import Conflict, Invalid
-from monitor.store import channels, outbox
+from monitor.store import channels, outbox, replays
 from monitor.store.body import Reader, text_error
 from monitor.store.channels import Channel
 from monitor.store.outbox import Attempt, Delivery
@@ -219,7 +219,7 @@ def replay_dead(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any]: 
     Reader(body).finish()
     with writing(ctx.engine) as connection:
         channel = _usable(_channel(ctx, connection, id))
-        return {"replayed": outbox.replay_dead(connection, channel, clock.now())}
+        return {"replayed": replays.replay_dead(connection, channel, clock.now())}
 
 
 @router.post("/v1/channels/{id}/deliveries/{delivery}/replay", status_code=202)
@@ -228,7 +228,7 @@ def replay_delivery(ctx: Ctx, id: str, delivery: str, body: OptionalJsonObject) 
     Reader(body).finish()
     with writing(ctx.engine) as connection:
         channel = _usable(_channel(ctx, connection, id))
-        outbox.replay(connection, outbox.get_delivery(connection, channel, delivery), clock.now())
+        replays.replay(connection, channel, outbox.get_delivery(connection, channel, delivery), clock.now())
         found = outbox.get_delivery(connection, channel, delivery)
         return delivery_json(found, outbox.attempts_of(connection, [found.id])[found.id])
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Response
 from sqlalchemy.engine import Connection
 
 from monitor import clock
+from monitor.alerts import transition
 from monitor.api.deps import Ctx, Cursor, JsonObject, Limit, OptionalJsonObject
 from monitor.errors import Invalid
 from monitor.evaluate.health import Health, health, healths
@@ -142,9 +143,13 @@ def put_model(ctx: Ctx, response: Response, model: str, body: JsonObject) -> dic
 
 @router.delete("/v1/models/{model}", status_code=204)
 def delete_model(ctx: Ctx, model: str) -> Response:
-    """Remove a model and everything that was stored for it."""
+    """Remove a model and everything that was stored for it. Who was told of its open alerts is told of their end."""
+    who = ctx.principal
     with writing(ctx.engine) as connection:
-        catalog.delete_model(connection, catalog.get_model(connection, ctx.principal.project_id, model))
+        found = catalog.get_model(connection, who.project_id, model)
+        catalog.hold_model(connection, found)
+        transition.close_all(connection, who.project_id, found.id, who.name, clock.now(), ctx.settings.public_url)
+        catalog.delete_model(connection, found)
     return Response(status_code=204)
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "freeze_features",
     "get_model",
     "get_model_by_id",
+    "hold_model",
     "list_models",
     "model_ids",
     "model_ids_with_projects",
@@ -192,13 +193,21 @@ def record_change(connection: Connection, model: Model, now: int, actor: str) ->
     )
 
 
-def delete_model(connection: Connection, model: Model) -> None:
-    """Remove the model and every row of it in every table."""
-    # First what writers and evaluators hold: it waits for those under way, and whoever comes later finds no model.
+def hold_model(connection: Connection, model: Model) -> None:
+    """Wait for the writers and evaluators that are under way; later ones wait for this transaction."""
     for table in (t.log_position, t.watermark):
+        connection.execute(sa.select(table.c.model_id).where(table.c.model_id == model.id).with_for_update())
+
+
+def delete_model(connection: Connection, model: Model) -> None:
+    """Remove the model and every row of it in every table, but for the ends of its alerts that still are to be told."""
+    hold_model(connection, model)
+    for table in (t.log_position, t.watermark):  # first of all: whoever comes later finds no model
         connection.execute(sa.delete(table).where(table.c.model_id == model.id))
     alerts = sa.select(t.alert.c.id).where(t.alert.c.model_id == model.id)
     deliveries = sa.select(t.delivery.c.id).where(t.delivery.c.alert_id.in_(alerts))
+    ends = (t.delivery.c.type == "alert.resolved", t.delivery.c.state == "pending")
+    connection.execute(sa.update(t.delivery).where(t.delivery.c.alert_id.in_(alerts), *ends).values(alert_id=None))
     attempts = t.delivery_attempt
     connection.execute(sa.delete(attempts).where(attempts.c.delivery_id.in_(deliveries)))
     connection.execute(sa.delete(t.delivery).where(t.delivery.c.alert_id.in_(alerts)))

@@ -113,7 +113,7 @@ def claim(
     for delivery_id in chosen:
         connection.execute(
             sa.update(t.delivery)
-            .where(_d.id == delivery_id, _d.state == "pending", _d.next_attempt_at <= now, _unclaimed(now))
+            .where(_d.id == delivery_id, _d.state == "pending", _d.next_attempt_at <= now, unclaimed(now))
             .values(lease_owner=token, lease_until=now + lease)
         )
     return _with_channels(connection, _d.lease_owner == token, key) if chosen else []
@@ -163,18 +163,6 @@ def finish(connection: Connection, claimed: Delivery, attempt: Attempt, *, next_
     return True
 
 
-def replay(connection: Connection, delivery: Delivery, now: int) -> None:
-    """Set a delivery pending again, due now, under the same id and with the whole schedule before it.
-
-    One that is being sent at this moment stays as it is.
-    """
-    connection.execute(
-        sa.update(t.delivery)
-        .where(_d.id == delivery.id, _unclaimed(now))
-        .values(state="pending", attempts=0, next_attempt_at=now, delivered_at=None, lease_owner=None, lease_until=None)
-    )
-
-
 def last_of_open_alerts(connection: Connection, channel: Channel) -> list[Delivery]:
     """The newest message about each alert that is not resolved, where the channel took it; of one alert at most one."""
     newest = sa.func.row_number().over(partition_by=_d.alert_id, order_by=(_d.created_at.desc(), _d.id.desc()))
@@ -218,27 +206,6 @@ def get_delivery(connection: Connection, channel: Channel, delivery_id: str) -> 
     if row is None:
         raise NotFound("this channel has no delivery with that id")
     return _delivery(row)
-
-
-def replay_dead(connection: Connection, channel: Channel, now: int) -> int:
-    """Replay everything of a channel that was given up; returns how many deliveries that are.
-
-    To all kinds but webhooks what is said about an alert that the receiver knows something later of stays given up: a
-    "firing" after "resolved" would open an incident that nobody closes.
-    """
-    later = t.delivery.alias("later").c
-    known = sa.exists().where(
-        later.channel_id == _d.channel_id,
-        later.alert_id == _d.alert_id,
-        later.state == "delivered",
-        later.created_at > _d.created_at,
-    )
-    fresh = sa.true() if channel.kind == UNORDERED else sa.or_(_d.alert_id.is_(None), sa.not_(known))
-    return connection.execute(
-        sa.update(t.delivery)
-        .where(_d.channel_id == channel.id, _d.state == "dead", _unclaimed(now), fresh)
-        .values(state="pending", attempts=0, next_attempt_at=now, lease_owner=None, lease_until=None)
-    ).rowcount
 
 
 def last_taken(connection: Connection, project_id: int) -> dict[str, int]:
@@ -296,7 +263,7 @@ def attempts_of(connection: Connection, delivery_ids: Sequence[str]) -> dict[str
     return found
 
 
-def _unclaimed(now: int) -> sa.ColumnElement[bool]:
+def unclaimed(now: int) -> sa.ColumnElement[bool]:
     return sa.or_(_d.lease_until.is_(None), _d.lease_until <= now)
 
 
@@ -319,7 +286,7 @@ def _due(now: int) -> sa.Select[Any]:
         .where(
             _d.state == "pending",
             _d.next_attempt_at <= now,
-            _unclaimed(now),
+            unclaimed(now),
             channel.disabled_at.is_(None),
             sa.or_(channel.paused_until.is_(None), channel.paused_until <= now),
             sa.or_(channel.kind == UNORDERED, _d.alert_id.is_(None), sa.not_(waits)),

@@ -18,7 +18,7 @@ from monitor.alerts.retry import PAUSES, pause_after
 from monitor.alerts.senders import Means, Receipt, SendError
 from monitor.alerts.transition import apply
 from monitor.settings import Settings
-from monitor.store import channels, outbox
+from monitor.store import channels, outbox, replays
 from monitor.store import tables as t
 from monitor.store.channels import Channel
 from monitor.store.outbox import Delivery
@@ -102,7 +102,7 @@ def test_a_dead_delivery_is_replayed_under_its_id_with_a_whole_schedule(
     assert _get(engine, channel, id_).state == "dead"
     with writing(engine) as connection:
         channels.enable_channel(connection, channel.id)  # it had taken nothing for days
-        outbox.replay(connection, outbox.get_delivery(connection, channel, id_), now)
+        replays.replay(connection, channel, outbox.get_delivery(connection, channel, id_), now)
     for _ in range(3):
         deliver_due(engine, settings, now, patience=LONG)
         now += clock.DAY

@@ -10,8 +10,9 @@ from monitor.alerts.kinds.pagerduty import event
 from monitor.alerts.message import read_message
 from monitor.alerts.mute import Why
 from monitor.alerts.notify import switch_on, wake_all
-from monitor.alerts.transition import acknowledge
-from monitor.store import channels, outbox, routing
+from monitor.alerts.transition import acknowledge, close_all
+from monitor.errors import Conflict
+from monitor.store import catalog, channels, outbox, replays, routing
 from monitor.store import tables as t
 from monitor.store.outbox import Attempt, Delivery
 from monitor.store.session import reading, writing
@@ -98,8 +99,11 @@ def test_what_was_given_up_is_not_replayed_when_the_receiver_knows_something_lat
     with writing(pagerduty.engine) as connection:
         ((_, last),) = outbox.claim(connection, NOW + 3, HOUR, SECRET_KEY, per_channel=4, in_all=64)
         outbox.finish(connection, last, Attempt(NOW + 3, 202, None, "", 1), next_attempt_at=None)
-        assert outbox.replay_dead(connection, pagerduty.channel, NOW + 4) == 0
-        assert outbox.replay_dead(connection, replace(pagerduty.channel, kind="webhook"), NOW + 4) == 1
+        assert replays.replay_dead(connection, pagerduty.channel, NOW + 4) == 0
+        first = outbox.list_deliveries(connection, pagerduty.channel, limit=9)[0][-1]
+        with pytest.raises(Conflict, match="knows something later"):
+            replays.replay(connection, pagerduty.channel, first, NOW + 4)
+        assert replays.replay_dead(connection, replace(pagerduty.channel, kind="webhook"), NOW + 4) == 1
 
 
 @pytest.mark.parametrize("later", [0, -2 * clock.SECOND])
@@ -127,6 +131,19 @@ def test_a_channel_that_was_off_is_told_what_is_open_and_what_ended_that_it_knew
     house.release(NOW + HOUR + 1)
     told = [(body["data"]["model"], body["type"]) for body in house.bodies()]
     assert sorted(told) == [("churn", "alert.firing"), ("churn", "alert.resolved"), ("m0", "alert.firing")]
+
+
+def test_what_is_open_of_a_model_that_is_deleted_ends_at_its_receivers(pagerduty: House) -> None:
+    pagerduty.judge(NOW, verdict())
+    assert len(_incidents(pagerduty)) == 1
+    with writing(pagerduty.engine) as connection:
+        connection.execute(sa.update(t.delivery).values(state="delivered"))
+        close_all(connection, 1, pagerduty.model.id, "Ada", NOW + 1, "")
+        catalog.delete_model(connection, pagerduty.model)
+    with reading(pagerduty.engine) as connection:
+        (left,) = connection.execute(sa.select(t.delivery)).all()
+    assert (left.type, left.state, left.alert_id) == ("alert.resolved", "pending", None)
+    assert _due(pagerduty, NOW + MINUTE) == ["alert.resolved"]
 
 
 def test_a_repeat_that_is_set_while_an_alert_fires_holds_for_it(house: House) -> None:
