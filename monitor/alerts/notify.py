@@ -65,12 +65,15 @@ def announce(
             _tell(connection, event, channel, route, rules, told)
 
 
-def load_rules(connection: Connection, alert: Alert, now: int) -> Rules:
-    """What decides about messages of this alert at this time."""
+Rate = tuple[int, float]  # models of a project, and the false alarms a day that their budgets allow in all
+
+
+def load_rules(connection: Connection, alert: Alert, now: int, rate: Rate | None = None) -> Rules:
+    """What decides about messages of this alert at this time; `rate` where it is known already."""
     policy = routing.get_policy(connection, alert.project_id)
     budget = None
     if policy.false_alarms is not None:
-        models, expected = routing.expected_rate(connection, alert.project_id)
+        models, expected = rate or routing.expected_rate(connection, alert.project_id)
         since = now - clock.parse_span(policy.per or "1d")
         budget = Budget(models, expected, notifications.pages(connection, alert.project_id, since, GATHERED))
     outages = alerts.open_alerts(connection, alert.model_id, "volume") if alert.family in mute.DRIFT else []

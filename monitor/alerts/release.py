@@ -13,9 +13,9 @@ from sqlalchemy.engine import Connection, Engine
 from monitor.alerts import mute
 from monitor.alerts.incidents import INCIDENTS, close_digests
 from monitor.alerts.mute import GATHERED, Message, Why
-from monitor.alerts.notify import drop, lead, load_rules, remind_at, when
+from monitor.alerts.notify import Rate, drop, lead, load_rules, remind_at, when
 from monitor.alerts.payload import alert_json, digest_body, event_body
-from monitor.store import alerts, catalog, channels, notifications, outbox
+from monitor.store import alerts, catalog, channels, notifications, outbox, routing
 from monitor.store.alerts import Alert, AlertEvent
 from monitor.store.channels import Channel
 from monitor.store.notifications import SENT, Notification
@@ -50,6 +50,8 @@ def _work_off(
     found = channels.enabled_channels(connection, project_id)
     channel = next((one for one in found if one.id == channel_id), None)
     written, gathered = 0, []
+    bounded = routing.get_policy(connection, project_id).false_alarms is not None
+    rate = routing.expected_rate(connection, project_id) if bounded else None  # it reads every model: once for all
     for alert in alerts.lock_idle(connection, alert_ids):
         waiting = notifications.held(connection, alert.id, channel_id)
         if channel is None:
@@ -57,7 +59,7 @@ def _work_off(
             notifications.forget_reminders(connection, alert.id, channel_id)
             continue
         if any(one.due_at is not None and one.due_at <= now for one in waiting):
-            ready = _reconsider(connection, channel, alert, waiting, now)
+            ready = _reconsider(connection, channel, alert, waiting, now, rate)
             if ready is None:
                 continue
             if any(one.reason in GATHERED for one in waiting):
@@ -72,10 +74,10 @@ def _work_off(
 
 
 def _reconsider(
-    connection: Connection, channel: Channel, alert: Alert, waiting: list[Notification], now: int
+    connection: Connection, channel: Channel, alert: Alert, waiting: list[Notification], now: int, rate: Rate | None
 ) -> Waiting | None:
     """What is ready to be sent; None when it is held still, or dropped."""
-    rules = load_rules(connection, alert, now)
+    rules = load_rules(connection, alert, now, rate)
     _, route = mute.route_of(rules.routes, channel.name, alert)
     type_ = lead([one.type for one in waiting], alert)
     gathered = any(one.reason in GATHERED and one.due_at is not None and one.due_at <= now for one in waiting)
