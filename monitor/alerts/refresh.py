@@ -5,6 +5,7 @@ delivery: it changes nothing, is not logged as an attempt, and one that fails is
 """
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from monitor.store.outbox import Delivery
 from monitor.store.session import reading
 
 KIND = "alertmanager"
+CHANNELS_AT_ONCE = 8
 AT_ONCE = 500  # alerts in one POST
 
 _OPEN = re.compile('"state":"(firing|acknowledged)"')  # in a text of JSON the quotes would be escaped
@@ -35,13 +37,17 @@ def refresh(engine: Engine, settings: Settings, now: int) -> int:
 
     An alert that was resolved between the look and the POST is told as resolved once more, so that it does not stay.
     """
-    told = 0
     means = Means(settings.allow_networks, settings.smtp_url)
     with reading(engine) as connection:
         waiting = _standing(connection, settings.secret_key)
-    for channel, deliveries in waiting:
-        for start in range(0, len(deliveries), AT_ONCE):
-            told += _post(channel, deliveries[start : start + AT_ONCE], now, means)
+
+    def repeat(standing: tuple[Channel, list[Delivery]]) -> int:
+        channel, deliveries = standing
+        parts = (deliveries[start : start + AT_ONCE] for start in range(0, len(deliveries), AT_ONCE))
+        return sum(_post(channel, part, now, means) for part in parts)
+
+    with ThreadPoolExecutor(CHANNELS_AT_ONCE, thread_name_prefix="refresh") as pool:
+        told = sum(pool.map(repeat, waiting))  # one that hangs may not keep another from hearing in time
     _end(engine, settings, {one.id for _, deliveries in waiting for one in deliveries}, now, means)
     return told
 
