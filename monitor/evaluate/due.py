@@ -27,26 +27,22 @@ class Due(NamedTuple):
 
 @dataclass
 class Line:
-    """The windows of one kind: the last that gave its evidence, and how many of the last had no rows."""
+    """The windows of one kind, and the last of them that gave its evidence."""
 
     kind: Kind
     start: int | None
     end: int
-    empty: int
 
     @classmethod
     def read(cls, connection: Connection, model_id: int, kind: Kind) -> "Line":
         last = evaluations.last_evaluated(connection, model_id, kind)
-        if last is None:
-            return cls(kind, None, 0, 0)
-        streak = evaluations.empty_streak(connection, model_id, kind, EMPTY_WINDOWS) if not last.rows else 0
-        return cls(kind, last.start, last.end, streak)
+        return cls(kind, None, 0) if last is None else cls(kind, last.start, last.end)
 
     def next(self, connection: Connection, model: Model) -> Due | None:
         """The window after the last one; None before there are rows, and while a long silence goes on."""
         unit, timezone = model.config.window_us, model.config.timezone
         span = windows.profile_span(unit)
-        if self.start is None or self.empty >= EMPTY_WINDOWS:
+        if self.start is None or self._silent(connection, model, span):
             first = profiles.first_start(connection, model.id, span, None if self.start is None else self.end)
             if first is None:
                 return None
@@ -58,10 +54,17 @@ class Line:
         end = windows.next_start(start, unit, timezone)
         return Due(due_at(model, self.kind, end), self.kind, start, end, self.start)
 
-    def took(self, due: Due, rows: int) -> None:
+    def _silent(self, connection: Connection, model: Model, span: int) -> bool:
+        """Whether the last windows are a long silence: by the rows that are known now, so that late ones end it too."""
+        recent = profiles.last_start(connection, model.id, span, before=self.end)
+        if recent is None:
+            return True
+        since = windows.between(recent + 1, self.end, model.config.window_us, model.config.timezone)
+        return since.size >= EMPTY_WINDOWS
+
+    def took(self, due: Due) -> None:
         """The window has given its evidence."""
         self.start, self.end = due.start, due.end
-        self.empty = 0 if rows else self.empty + 1
 
 
 def undecided_from(connection: Connection, model: Model) -> int | None:

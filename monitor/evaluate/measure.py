@@ -7,10 +7,12 @@ kind rests on makes a new revision. A window that cannot be measured becomes a r
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from sqlalchemy.engine import Connection, Engine
 
 from monitor.evaluate import payload, windows
 from monitor.evaluate.cuts import Shelf
+from monitor.evaluate.due import EMPTY_WINDOWS
 from monitor.stats.measure import FIRST, measure
 from monitor.stats.profile import Profile
 from monitor.store import evaluations, profiles
@@ -74,7 +76,42 @@ def _measure_all(connection: Connection, model: Model, starts: Sequence[int], no
         changed = _restated(earlier.get(start), row, done)
         if changed is not None:
             made.append(changed)
-    return made
+    late = [row for row in made if row.rows and row.start <= until[INPUTS] and not _rows(earlier.get(row.start))]
+    return [*made, *_silence_after(connection, model, late, until[INPUTS], now)]
+
+
+def _rows(measured: Measurement | None) -> int:
+    return 0 if measured is None else measured.rows
+
+
+def _silence_after(
+    connection: Connection, model: Model, late: Sequence[Measurement], until: int, now: int
+) -> list[Measurement]:
+    """The windows without rows that an evaluation goes through after these, as far as none was made of them.
+
+    Where rows come that are older than the first window that gave its evidence, or that lie in a long silence, these
+    windows have passed already; they get the measurement that they have when all comes in order.
+    """
+    if not late:
+        return []
+    unit, timezone = model.config.window_us, model.config.timezone
+    low = late[0].end
+    high = min(windows.next_start(until, unit, timezone), late[-1].end + (EMPTY_WINDOWS + 1) * unit)
+    cuts = windows.between(low, high, unit, timezone)
+    profiled = profiles.starts_between(connection, model.id, windows.profile_span(unit), low, high)
+    busy = set(windows.starts_of(np.array(profiled, np.int64), unit, timezone).tolist())
+    measured = evaluations.measured_starts(connection, model.id, low, high)
+    found = []
+    for row in late:
+        first = int(np.searchsorted(cuts, row.end))
+        for start in cuts[first : first + EMPTY_WINDOWS].tolist():
+            if start in busy:
+                break
+            if start not in measured:
+                measured.add(start)
+                end = windows.next_start(start, unit, timezone)
+                found.append(Measurement(start, 0, end, now, NO_DATA, NO_DATA, 0, 0, None, b""))
+    return found
 
 
 def _measure(shelf: Shelf, start: int, end: int, now: int, done: dict[str, bool]) -> Measurement:

@@ -145,7 +145,7 @@ def judge_due(connection: Connection, model: Model, now: int, limit: int) -> lis
     found: list[Judged] = []
     while len(found) < limit and (due := next_due(connection, model, lines, now)) is not None:
         judged = judging.judge(due)
-        next(line for line in lines if line.kind == due.kind).took(due, judged.rows)
+        next(line for line in lines if line.kind == due.kind).took(due)
         found.append(judged)
     return found
 

@@ -75,6 +75,14 @@ def latest_measurements(connection: Connection, model_id: int, from_at: int, to_
     return [Measurement(*row) for row in connection.execute(query)]
 
 
+def measured_starts(connection: Connection, model_id: int, from_at: int, to_at: int) -> set[int]:
+    """Which windows that start in [from_at, to_at) have a measurement."""
+    query = sa.select(measurement.c.start).where(
+        measurement.c.model_id == model_id, measurement.c.start >= from_at, measurement.c.start < to_at
+    )
+    return set(connection.scalars(query))
+
+
 def latest_measurement(connection: Connection, model_id: int, start: int) -> Measurement | None:
     found = latest_measurements(connection, model_id, start, start + 1)
     return found[0] if found else None
@@ -170,22 +178,6 @@ def count_judged(connection: Connection, model_id: int, from_at: int, to_at: int
         evaluation.c.model_id == model_id, evaluation.c.start < to_at, evaluation.c.end > from_at
     )
     return int(connection.scalar(query) or 0)
-
-
-def empty_streak(connection: Connection, model_id: int, kind: str, limit: int) -> int:
-    """How many of the latest evaluated windows had no rows, counted from the end, at most `limit`."""
-    query = (
-        sa.select(evaluation.c.rows)
-        .where(evaluation.c.model_id == model_id, evaluation.c.kind == kind)
-        .order_by(evaluation.c.start.desc())
-        .limit(limit)
-    )
-    streak = 0
-    for rows in connection.scalars(query):
-        if rows:
-            break
-        streak += 1
-    return streak
 
 
 def detector_states(connection: Connection, model_id: int) -> dict[str, tuple[int, bytes]]:

@@ -186,14 +186,32 @@ def first_start(connection: Connection, model_id: int, span: int, from_at: int |
     return None if found is None else int(found)
 
 
-def last_start(connection: Connection, model_id: int, span: int) -> int | None:
-    """The start of the latest live profile; None when there is none."""
-    found = connection.scalar(
-        sa.select(sa.func.max(profile.c.start)).where(
-            profile.c.model_id == model_id, profile.c.span == span, profile.c.role == LIVE
-        )
+def last_start(connection: Connection, model_id: int, span: int, before: int | None = None) -> int | None:
+    """The start of the latest live profile, or of the latest before an instant; None when there is none."""
+    query = sa.select(sa.func.max(profile.c.start)).where(
+        profile.c.model_id == model_id, profile.c.span == span, profile.c.role == LIVE
     )
+    if before is not None:
+        query = query.where(profile.c.start < before)
+    found = connection.scalar(query)
     return None if found is None else int(found)
+
+
+def starts_between(connection: Connection, model_id: int, span: int, from_at: int, to_at: int) -> list[int]:
+    """The starts in [from_at, to_at) that have a live profile, ascending."""
+    query = (
+        sa.select(profile.c.start)
+        .where(
+            profile.c.model_id == model_id,
+            profile.c.span == span,
+            profile.c.role == LIVE,
+            profile.c.start >= from_at,
+            profile.c.start < to_at,
+        )
+        .distinct()
+        .order_by(profile.c.start)
+    )
+    return [int(start) for start in connection.scalars(query)]
 
 
 def last_labelled(connection: Connection, model_id: int) -> int | None:

@@ -2,8 +2,11 @@
 
 import threading
 from collections.abc import Callable
+from itertools import count as counting
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
 from monitor.clock import DAY, HOUR, MINUTE
@@ -12,6 +15,7 @@ from monitor.store import catalog, evaluations
 from monitor.store.session import reading, writing
 from tests.evaluate.small import START, Log, actuals, binary_rows
 
+_numbers = counting(1)
 SOON = {"label_delay": "4h", "grace": "10m"}
 
 
@@ -123,6 +127,34 @@ def test_a_long_silence_is_skipped(soon: Log) -> None:
     soon.evaluate()
     inputs = [hour for kind, hour, _ in kinds(soon) if kind == "inputs"]
     assert inputs == [*range(due.EMPTY_WINDOWS + 1), 5000]
+
+
+SPREAD = [0, 1, 3, 30, 61, 62, 95, 170, 200]  # hours with gaps shorter and longer than what is gone through
+
+
+@settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(hours=st.permutations(SPREAD), count=st.integers(2, len(SPREAD)), apart=st.booleans())
+def test_hours_that_come_in_any_order_leave_the_windows_of_the_straight_order(
+    make_log: Callable[..., Log], hours: list[int], count: int, apart: bool
+) -> None:
+    def measured(parts: list[list[int]]) -> list[tuple[int, str, int, int]]:
+        log = make_log(name=f"m{next(_numbers)}", features={"x": "numeric", "carrier": "categorical"}, **SOON)
+        log.reference(binary_rows(60, seed=3, start=START - 10 * DAY))
+        for part in parts:
+            for hour in part:
+                log.predictions(binary_rows(3, start=START + hour * HOUR, prefix=f"h{hour}-", seed=hour))
+            log.evaluate()
+        return [(hour, state, rows, labelled) for hour, state, _, _, rows, labelled in states(log)]
+
+    came = hours[:count]
+    parts = [[hour] for hour in came] if apart else [came[: count // 2], came[count // 2 :]]
+    assert measured(parts) == measured([sorted(came)])
 
 
 def test_a_paused_model_lets_its_windows_pass_unjudged(soon: Log) -> None:
