@@ -34,21 +34,21 @@ def _settings(visit: Visit, made: str = "") -> Response:
 def make_key(visit: Page, fields: Form) -> Response:
     """A new key; its secret stands in this answer alone."""
     with writing(visit.ctx.engine) as connection:
-        made = access.make(connection, visit.project_id, fields, clock.now())
+        made = access.make(connection, visit.project_id, fields, clock.now(), visit.ctx.principal.name)
     return _settings(visit, made)
 
 
 @router.post("/settings/keys/{key}/revoke")
 def revoke_key(visit: Page, key: str) -> Response:
     with writing(visit.ctx.engine) as connection:
-        access.revoke(connection, visit.project_id, key, clock.now())
+        access.revoke(connection, visit.project_id, key, clock.now(), visit.ctx.principal.name)
     return RedirectResponse(visit.links.settings() + "#keys", 303)
 
 
 @router.get("/audit")
-def audit(visit: Page, before: Annotated[int | None, Query(ge=0, le=2**62)] = None) -> Response:
+def audit(visit: Page, after: Annotated[str | None, Query(max_length=140)] = None) -> Response:
     with reading(visit.ctx.engine) as connection:
-        found = access.log(connection, visit.project_id, before)
+        found = access.log(connection, visit.project_id, after)
         frame = visit.frame(connection, "settings")
     return page("audit.html", frame, page=found)
 

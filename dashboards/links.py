@@ -177,8 +177,8 @@ class Links:
     def key_revocation(self, key: str) -> str:
         return f"{self.keys()}/{_name(key)}/revoke"
 
-    def audit(self, before: int | None = None) -> str:
-        return f"{self.root}/audit" + _query(before=None if before is None else str(before))
+    def audit(self, after: str | None = None) -> str:
+        return f"{self.root}/audit" + _query(after=after)
 
     def doctor(self) -> str:
         return f"{self.root}/doctor"

@@ -198,7 +198,7 @@ def make_silence(visit: Page, fields: Form) -> Response:
 @router.post("/silences/{silence}/end")
 def end_silence(visit: Page, silence: str) -> Response:
     with writing(visit.ctx.engine) as connection:
-        notify.end_silence(connection, visit.project_id, silence, clock.now())
+        notify.end_silence(connection, visit.project_id, silence, clock.now(), visit.ctx.principal.name)
     return RedirectResponse(visit.links.silences(), 303)
 
 
@@ -213,14 +213,14 @@ def channels(visit: Page) -> Response:
 @router.post("/channels/{channel}/test")
 def test_channel(visit: Page, channel: str) -> Response:
     with writing(visit.ctx.engine) as connection:
-        channels_page.send_test(connection, visit.project_id, channel, clock.now(), visit.ctx.settings)
+        channels_page.send_test(connection, visit.ctx, channel, clock.now())
     return RedirectResponse(visit.links.channels(), 303)
 
 
 @router.post("/channels/{channel}/enable")
 def enable_channel(visit: Page, channel: str) -> Response:
     with writing(visit.ctx.engine) as connection:
-        channels_page.switch_on(connection, visit.project_id, channel, visit.ctx.settings)
+        channels_page.switch_on(connection, visit.ctx, channel, clock.now())
     return RedirectResponse(visit.links.channels(), 303)
 
 
@@ -236,7 +236,7 @@ def replay_delivery(visit: Page, channel: str, delivery: str) -> Response:
 
 def _replay(visit: Visit, channel: str, delivery: str | None) -> Response:
     with writing(visit.ctx.engine) as connection:
-        channels_page.replay(connection, visit.project_id, channel, delivery, clock.now(), visit.ctx.settings)
+        channels_page.replay(connection, visit.ctx, channel, delivery, clock.now())
     return RedirectResponse(visit.links.channels(), 303)
 
 
@@ -271,7 +271,7 @@ def add_event(visit: Page, model: str, fields: Form) -> Response:
 def remove_event(visit: Page, model: str, event: str) -> Response:
     with writing(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
-        remove(connection, known, event)
+        remove(connection, known, event, clock.now(), visit.ctx.principal.name)
     return RedirectResponse(visit.links.model(model) + "#events", 303)
 
 

@@ -33,7 +33,7 @@ def create(visit: Page, fields: Form) -> Response:
 @router.post("/shares/{share}/revoke")
 def revoke(visit: Page, share: str) -> Response:
     with writing(visit.ctx.engine) as connection:
-        shares.revoke(connection, visit.project_id, share, clock.now())
+        shares.revoke(connection, visit.project_id, share, clock.now(), visit.ctx.principal.name)
     return RedirectResponse(visit.links.shares(), 303)
 
 

@@ -212,6 +212,11 @@ def advice(family: str, model: str) -> list[str]:
     return [line.replace("{model}", model) for line in found]
 
 
+def deed(what: str) -> str:
+    """What somebody did: `channel.switched_off` is "Channel switched off"."""
+    return what.replace(".", " ").replace("_", " ").capitalize()
+
+
 def event(type_: str) -> str:
     """What happened, from the type of an alert's event."""
     return EVENTS.get(type_, type_)

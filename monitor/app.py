@@ -12,6 +12,7 @@ from dashboards import routes as dashboards
 from dashboards.visit import error_page
 from monitor.api import (
     alerts,
+    audit,
     badge,
     channels,
     docs,
@@ -59,6 +60,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     channels.router,
     silences.router,
     routing.router,
+    audit.router,
     references.router,
     series.router,
     versions.router,

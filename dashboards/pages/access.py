@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
+from dashboards.links import place, read_place
 from monitor.doctor import service
 from monitor.errors import Invalid, NotFound, SetupError
 from monitor.settings import Settings
@@ -26,10 +27,10 @@ class SettingsPage:
 
 @dataclass(frozen=True)
 class AuditPage:
-    """`following`: the time that the next page begins before."""
+    """`following`: the place of the next page."""
 
     deeds: Sequence[Deed]
-    following: int | None
+    following: str | None
     first: bool
 
 
@@ -40,19 +41,20 @@ def load(connection: Connection, settings: Settings, project_id: int, made: str 
     return SettingsPage(known, service.shown_settings(settings), made)
 
 
-def make(connection: Connection, project_id: int, fields: Mapping[str, str], now: int) -> str:
+def make(connection: Connection, project_id: int, fields: Mapping[str, str], now: int, actor: str) -> str:
     """A new key of the project.
 
     Raises:
         Invalid: the name or the scope is wrong.
     """
     try:
-        return keys.create_key(connection, project_id, fields.get("name", "").strip(), fields.get("scope", ""), now)
+        name, scope = fields.get("name", "").strip(), fields.get("scope", "")
+        return keys.create_key(connection, project_id, name, scope, now, actor)
     except SetupError as error:
         raise Invalid(str(error)) from None
 
 
-def revoke(connection: Connection, project_id: int, key_id: str, now: int) -> None:
+def revoke(connection: Connection, project_id: int, key_id: str, now: int, actor: str) -> None:
     """End a key of the project.
 
     Raises:
@@ -61,11 +63,10 @@ def revoke(connection: Connection, project_id: int, key_id: str, now: int) -> No
     key = keys.find_key(connection, key_id)
     if key is None or key.project_id != project_id:
         raise NotFound("there is no such key")
-    keys.revoke_key(connection, key_id, now)
+    keys.revoke_key(connection, key_id, now, actor)
 
 
-def log(connection: Connection, project_id: int, before: int | None) -> AuditPage:
-    """A hundred deeds, the newest first."""
-    found = audit.deeds(connection, project_id, DEEDS + 1, before)
-    following = found[DEEDS - 1].at if len(found) > DEEDS else None
-    return AuditPage(found[:DEEDS], following, before is None)
+def log(connection: Connection, project_id: int, after: str | None) -> AuditPage:
+    """A hundred deeds, the newest first, behind the place `after`."""
+    found, following = audit.deeds(connection, project_id, DEEDS, read_place(after))
+    return AuditPage(found, place(following), after is None)

@@ -10,12 +10,11 @@ from sqlalchemy.engine import Connection
 
 from dashboards import theme
 from dashboards.theme import State
-from monitor import clock
 from monitor.alerts.notify import switch_on as switch_on_again
 from monitor.alerts.payload import sample_body
 from monitor.alerts.senders import place_of
+from monitor.api.deps import Context
 from monitor.errors import Conflict
-from monitor.settings import Settings
 from monitor.store import outbox, overview, replays
 from monitor.store.channels import MAX_CHANNELS, get_channel, list_channels
 from monitor.store.channels import Channel as Stored
@@ -91,40 +90,42 @@ def load(connection: Connection, project_id: int, key: SecretStr | None) -> Chan
     )
 
 
-def send_test(connection: Connection, project_id: int, channel_id: str, now: int, settings: Settings) -> None:
+def send_test(connection: Connection, ctx: Context, channel_id: str, now: int) -> None:
     """Send a test on the way that alerts take.
 
     Raises:
         NotFound: there is no such channel in the project.
         Conflict: it is switched off, or cannot be read.
     """
-    channel = _usable(connection, project_id, channel_id, settings)
-    outbox.add(connection, channel, "channel.test", None, sample_body(channel, now, settings.public_url), now)
+    channel = _usable(connection, ctx, channel_id)
+    outbox.add(connection, channel, "channel.test", None, sample_body(channel, now, ctx.settings.public_url), now)
 
 
-def switch_on(connection: Connection, project_id: int, channel_id: str, settings: Settings) -> None:
+def switch_on(connection: Connection, ctx: Context, channel_id: str, now: int) -> None:
     """Switch a channel on again. Raises NotFound."""
-    switch_on_again(connection, get_channel(connection, project_id, channel_id, settings.secret_key), clock.now())
+    switch_on_again(connection, _channel_of(connection, ctx, channel_id), now, ctx.principal.name)
 
 
-def replay(
-    connection: Connection, project_id: int, channel_id: str, delivery_id: str | None, now: int, settings: Settings
-) -> None:
+def replay(connection: Connection, ctx: Context, channel_id: str, delivery_id: str | None, now: int) -> None:
     """Send a delivery once more under its id; without one, every delivery of the channel that was given up.
 
     Raises:
         NotFound: there is no such channel, or delivery, in the project.
         Conflict: the channel is switched off, or cannot be read.
     """
-    channel = _usable(connection, project_id, channel_id, settings)
+    channel, who = _usable(connection, ctx, channel_id), ctx.principal.name
     if delivery_id is None:
-        replays.replay_dead(connection, channel, now)
+        replays.replay_dead(connection, channel, now, who)
     else:
-        replays.replay(connection, channel, outbox.get_delivery(connection, channel, delivery_id), now)
+        replays.replay(connection, channel, outbox.get_delivery(connection, channel, delivery_id), now, who)
 
 
-def _usable(connection: Connection, project_id: int, channel_id: str, settings: Settings) -> Stored:
-    channel = get_channel(connection, project_id, channel_id, settings.secret_key)
+def _channel_of(connection: Connection, ctx: Context, channel_id: str) -> Stored:
+    return get_channel(connection, ctx.principal.project_id, channel_id, ctx.settings.secret_key)
+
+
+def _usable(connection: Connection, ctx: Context, channel_id: str) -> Stored:
+    channel = _channel_of(connection, ctx, channel_id)
     if reason := _disabled(channel):
         raise Conflict(f"nothing can be sent to this channel: {reason}")
     return channel

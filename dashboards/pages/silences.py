@@ -15,7 +15,7 @@ from monitor.alerts import hours
 from monitor.alerts.matchers import LABELS
 from monitor.errors import Invalid
 from monitor.store import notifications
-from monitor.store.silences import Silence, list_silences
+from monitor.store.silences import Silence, list_silences, told
 
 MOST = 200
 RESTING = State("Not now", "clock", "quiet")  # active, between its hours of the week
@@ -66,7 +66,7 @@ def load(connection: Connection, project_id: int, now: int, model: str | None, f
 
 def _line(silence: Silence, now: int) -> Line:
     weekly = "" if silence.weekly is None else hours.told(silence.weekly)
-    state, matchers = theme.SILENCE[silence.state(now)], " and ".join(map(matcher, silence.matchers))
+    state, matchers = theme.SILENCE[silence.state(now)], told(silence)
     if state is not theme.SILENCE["active"] or silence.weekly is None or hours.end_of(silence.weekly, now) is not None:
         return Line(silence, state, matchers, weekly)
     begin = next_begin(silence.weekly, now)
@@ -86,12 +86,6 @@ def next_begin(weekly: Mapping[str, Any], now: int) -> int:
         if (at := clock.from_datetime(begins)) > now:
             return at
     raise AssertionError("a week has each of its days")
-
-
-def matcher(one: Mapping[str, Any]) -> str:
-    """A matcher as Alertmanager writes it: `model=~"loans|rides"`."""
-    sign = ("=~" if one["isEqual"] else "!~") if one["isRegex"] else ("=" if one["isEqual"] else "!=")
-    return f'{one["name"]}{sign}"{one["value"]}"'
 
 
 def body_of(fields: Mapping[str, str], now: int) -> dict[str, Any]:

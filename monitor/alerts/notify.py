@@ -13,7 +13,7 @@ from monitor.alerts.incidents import close_digests
 from monitor.alerts.matchers import matches
 from monitor.alerts.mute import GATHERED, Budget, Hold, Message, Rules, Why
 from monitor.alerts.payload import alert_json, event_body
-from monitor.store import alerts, channels, notifications, outbox, routing, silences
+from monitor.store import alerts, audit, channels, notifications, outbox, routing, silences
 from monitor.store.alerts import Alert, AlertEvent
 from monitor.store.channels import Channel
 from monitor.store.notifications import DROPPED, HELD, SENT, Notification
@@ -184,13 +184,15 @@ def _write(
     )
 
 
-def switch_on(connection: Connection, channel: Channel, now: int) -> None:
+def switch_on(connection: Connection, channel: Channel, now: int, actor: str) -> None:
     """Switch a channel on again, and look at once at what it was not told meanwhile: open alerts, and ends."""
     channels.enable_channel(connection, channel.id)
+    if channel.disabled_at is not None:
+        audit.note(connection, channel.project_id, now, actor, "channel.switched_on", channel.name)
     notifications.revive(connection, channel.id, str(Why.CHANNEL_OFF), now)
 
 
-def end_silence(connection: Connection, project_id: int, silence_id: str, now: int) -> None:
+def end_silence(connection: Connection, project_id: int, silence_id: str, now: int, actor: str) -> None:
     """End a silence now, and look at once at what it held back. One that is over stays as it is.
 
     Raises:
@@ -200,6 +202,7 @@ def end_silence(connection: Connection, project_id: int, silence_id: str, now: i
     if found.state(now) != "expired":
         starts_at = min(found.starts_at, now)
         silences.update_silence(connection, replace(found, starts_at=starts_at, ends_at=now, updated_at=now))
+        audit.note(connection, project_id, now, actor, "silence.ended", silences.told(found), found.comment)
         notifications.wake(connection, now, (Why.SILENCED, Why.MAINTENANCE), project_id=project_id)
 
 

@@ -23,7 +23,7 @@ from monitor.alerts.mute import Why
 from monitor.alerts.notify import announce
 from monitor.errors import Conflict
 from monitor.stats.verdict import Cause, Verdict
-from monitor.store import alerts, catalog, notifications, routing
+from monitor.store import alerts, audit, catalog, notifications, routing
 from monitor.store import tables as t
 from monitor.store.alerts import SEVERITIES, Alert, AlertEvent
 from monitor.store.model_config import ModelConfig
@@ -166,11 +166,12 @@ def acknowledge(
         raise Conflict("this alert is resolved: there is nothing left to acknowledge")
     now = _model_now(connection, current, wall)
     if current.state == "acknowledged":
-        _say(connection, current, actor, now, comment)
+        _say(connection, current, actor, now, wall, comment)
         return current
     changed = replace(current, state="acknowledged", updated_at=now)
     alerts.update_alert(connection, changed)
     announce(connection, changed, "alert.acknowledged", actor, now, public_url, wall, comment)
+    _note(connection, changed, wall, actor, "alert.acknowledged", comment)
     return changed
 
 
@@ -185,10 +186,17 @@ def resolve(
         NotFound: no such alert in this project.
     """
     current = alerts.get_alert(connection, project_id, alert_id, lock=True)
-    now = _model_now(connection, current, wall)
     if current.state == "resolved":
-        _say(connection, current, actor, now, comment)
+        _say(connection, current, actor, _model_now(connection, current, wall), wall, comment)
         return current
+    changed = _close(connection, current, actor, wall, public_url, comment)
+    _note(connection, changed, wall, actor, "alert.resolved", comment)
+    return changed
+
+
+def _close(connection: Connection, current: Alert, actor: str, wall: int, public_url: str, comment: str) -> Alert:
+    """End an open alert, and tell who was told of it."""
+    now = _model_now(connection, current, wall)
     changed = replace(current, state="resolved", resolved_at=now, updated_at=now)
     alerts.update_alert(connection, changed)
     announce(connection, changed, "alert.resolved", actor, now, public_url, wall, comment)
@@ -201,7 +209,9 @@ def close_all(connection: Connection, project_id: int, model_id: int, actor: str
     for state in ("firing", "acknowledged"):
         found, _ = alerts.list_alerts(connection, project_id, limit=1000, model_id=model_id, state=state)
         for one in found:
-            resolve(connection, project_id, one.id, actor, wall, public_url, "the model was deleted")
+            current = alerts.get_alert(connection, project_id, one.id, lock=True)
+            if current.state != "resolved":
+                _close(connection, current, actor, wall, public_url, "the model was deleted")
 
 
 def comment(connection: Connection, project_id: int, alert_id: str, actor: str, wall: int, text: str) -> None:
@@ -211,16 +221,22 @@ def comment(connection: Connection, project_id: int, alert_id: str, actor: str, 
         NotFound: no such alert in this project.
     """
     current = alerts.get_alert(connection, project_id, alert_id, lock=True)
-    _say(connection, current, actor, _model_now(connection, current, wall), text)
+    _say(connection, current, actor, _model_now(connection, current, wall), wall, text)
 
 
-def _say(connection: Connection, alert: Alert, actor: str, now: int, text: str) -> None:
+def _note(connection: Connection, alert: Alert, wall: int, actor: str, what: audit.What, said: str) -> None:
+    """What a person did to an alert has the wall clock, whatever clock the model has."""
+    audit.note(connection, alert.project_id, wall, actor, what, f"{alert.model}: {alert.family}", said, alert.id)
+
+
+def _say(connection: Connection, alert: Alert, actor: str, now: int, wall: int, text: str) -> None:
     """A comment; the one that the same person has just made is a retry and kept once."""
     if not text:
         return
     said = [event for event in alerts.list_events(connection, alert.project_id, alert.id) if event.comment is not None]
     if not said or (said[-1].actor, said[-1].comment) != (actor, text):
         alerts.add_event(connection, alert, AlertEvent(now, "alert.comment", actor, alert.text, text))
+        _note(connection, alert, wall, actor, "alert.commented", text)
 
 
 def _current(

@@ -158,7 +158,8 @@ def accept(ctx: Ctx, id: str) -> tuple[alerts.Alert, dict[str, Any]]:  # noqa: A
         model = catalog.get_model_by_id(connection, found.model_id)
     if found.state == "resolved":
         raise Conflict("this alert is resolved: PUT a reference to change what windows are compared with")
-    made = adopt_change(ctx.engine, model, cast(Family, found.family), found.first_evidence_at, clock.now())
+    family, first, now = cast(Family, found.family), found.first_evidence_at, clock.now()
+    made = adopt_change(ctx.engine, model, family, first, now, who.name)
     note = f"accepted as the new normal: reference {made['number']}"
     with writing(ctx.engine) as connection:
         return transition.resolve(connection, who.project_id, id, who.name, clock.now(), public_url, note), made

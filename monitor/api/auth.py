@@ -66,7 +66,7 @@ def required_scope(method: str, path: str) -> str | None:
         return None if safe else "admin"
     if path == "/login":
         return None if safe or method == "POST" else "admin"
-    if path in ("/settings", "/audit"):
+    if path in ("/settings", "/audit", "/v1/audit"):
         return "admin"
     if safe or (method == "POST" and (path == "/logout" or ASKING.fullmatch(path))):
         return "read"

@@ -13,7 +13,7 @@ from monitor.alerts.senders import KINDS, Means, place_of
 from monitor.api.deps import Context, Ctx, Cursor, JsonObject, Limit, OptionalJsonObject
 from monitor.api.paging import place, token
 from monitor.errors import Conflict, Invalid
-from monitor.store import channels, outbox, replays
+from monitor.store import audit, channels, outbox, replays
 from monitor.store.body import Reader, text_error
 from monitor.store.channels import Channel
 from monitor.store.outbox import Attempt, Delivery
@@ -115,7 +115,7 @@ def post_channel(ctx: Ctx, body: JsonObject) -> dict[str, Any]:
     """Make a channel. The answer holds the secret that a webhook's receiver verifies with, for the last time."""
     made = read_channel(ctx, body)
     with writing(ctx.engine) as connection:
-        channels.add_channel(connection, made, ctx.settings.secret_key)
+        channels.add_channel(connection, made, ctx.settings.secret_key, ctx.principal.name)
     return {**channel_json(made), "secret": made.secret if KINDS[made.kind].signs else None}
 
 
@@ -139,7 +139,7 @@ def get_channel(ctx: Ctx, id: str) -> dict[str, Any]:  # noqa: A002 - the name i
 def delete_channel(ctx: Ctx, id: str) -> Response:  # noqa: A002
     """Remove a channel with its deliveries."""
     with writing(ctx.engine) as connection:
-        channels.delete_channel(connection, ctx.principal.project_id, id)
+        channels.delete_channel(connection, ctx.principal.project_id, id, clock.now(), ctx.principal.name)
     return Response(status_code=204)
 
 
@@ -162,7 +162,7 @@ def enable_channel(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any
     Reader(body).finish()
     with writing(ctx.engine) as connection:
         channel = _channel(ctx, connection, id)
-        notify.switch_on(connection, channel, clock.now())
+        notify.switch_on(connection, channel, clock.now(), ctx.principal.name)
         return channel_json(_channel(ctx, connection, id))
 
 
@@ -190,6 +190,8 @@ def rotate_secret(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any]
         if not KINDS[channel.kind].signs:
             raise Conflict("only the kind webhook has a secret that is rotated: make a new channel, delete this one")
         channels.rotate_secret(connection, channel, secret, now + lasts, ctx.settings.secret_key)
+        who = ctx.principal
+        audit.note(connection, who.project_id, now, who.name, "channel.secret_rotated", channel.name)
         return {**channel_json(_channel(ctx, connection, id)), "secret": secret}
 
 
@@ -219,7 +221,7 @@ def replay_dead(ctx: Ctx, id: str, body: OptionalJsonObject) -> dict[str, Any]: 
     Reader(body).finish()
     with writing(ctx.engine) as connection:
         channel = _usable(_channel(ctx, connection, id))
-        return {"replayed": replays.replay_dead(connection, channel, clock.now())}
+        return {"replayed": replays.replay_dead(connection, channel, clock.now(), ctx.principal.name)}
 
 
 @router.post("/v1/channels/{id}/deliveries/{delivery}/replay", status_code=202)
@@ -228,7 +230,8 @@ def replay_delivery(ctx: Ctx, id: str, delivery: str, body: OptionalJsonObject) 
     Reader(body).finish()
     with writing(ctx.engine) as connection:
         channel = _usable(_channel(ctx, connection, id))
-        replays.replay(connection, channel, outbox.get_delivery(connection, channel, delivery), clock.now())
+        asked = outbox.get_delivery(connection, channel, delivery)
+        replays.replay(connection, channel, asked, clock.now(), ctx.principal.name)
         found = outbox.get_delivery(connection, channel, delivery)
         return delivery_json(found, outbox.attempts_of(connection, [found.id])[found.id])
 

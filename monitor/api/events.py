@@ -98,5 +98,5 @@ def delete_event(ctx: Ctx, model: str, event: str) -> Response:
     """Forget an event. Windows that passed while it kept them from giving evidence do not give it afterwards."""
     with writing(ctx.engine) as connection:
         found = catalog.get_model(connection, ctx.principal.project_id, model)
-        of_models.remove(connection, found, event)
+        of_models.remove(connection, found, event, clock.now(), ctx.principal.name)
     return Response(status_code=204)

@@ -144,12 +144,12 @@ def put_model(ctx: Ctx, response: Response, model: str, body: JsonObject) -> dic
 @router.delete("/v1/models/{model}", status_code=204)
 def delete_model(ctx: Ctx, model: str) -> Response:
     """Remove a model and everything that was stored for it. Who was told of its open alerts is told of their end."""
-    who = ctx.principal
+    who, now = ctx.principal, clock.now()
     with writing(ctx.engine) as connection:
         found = catalog.get_model(connection, who.project_id, model)
         catalog.hold_model(connection, found)
-        transition.close_all(connection, who.project_id, found.id, who.name, clock.now(), ctx.settings.public_url)
-        catalog.delete_model(connection, found)
+        transition.close_all(connection, who.project_id, found.id, who.name, now, ctx.settings.public_url)
+        catalog.delete_model(connection, found, now, who.name)
     return Response(status_code=204)
 
 
@@ -165,6 +165,6 @@ def pause_model(ctx: Ctx, model: str, body: OptionalJsonObject) -> dict[str, Any
     with writing(ctx.engine) as connection:
         found = catalog.get_model(connection, ctx.principal.project_id, model)
         if paused != (found.paused_at is not None):
-            found = catalog.set_paused(connection, found, now if paused else None)
-            catalog.record_change(connection, found, now, ctx.principal.name)
+            before, found = found, catalog.set_paused(connection, found, now if paused else None)
+            catalog.record_change(connection, found, now, ctx.principal.name, before)
         return show(connection, found, now)

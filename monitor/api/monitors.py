@@ -20,7 +20,7 @@ from monitor.evaluate.rules import (
 )
 from monitor.evaluate.watched import Monitor
 from monitor.stats.rule import MATCHES, MISSING, OPS, Rule
-from monitor.store import alerts, catalog, profiles, tasks
+from monitor.store import alerts, audit, catalog, profiles, tasks
 from monitor.store.alerts import SEVERITIES
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
@@ -208,7 +208,13 @@ def locked_model(connection: Connection, ctx: Context, name: str) -> Model:
 
 def save(connection: Connection, ctx: Context, model: Model, name: str, rule: Rule) -> tuple[Monitor, bool]:
     """Make or change a monitor in the caller's transaction; whether it is new."""
-    return watched.put_monitor(connection, model.project_id, model.id, name, rule, clock.now(), ctx.principal.name)
+    now, who = clock.now(), ctx.principal.name
+    before = watched.find_monitor(connection, model.id, name)
+    made, created = watched.put_monitor(connection, model.project_id, model.id, name, rule, now, who)
+    if before is None or before.rule != rule:
+        what: audit.What = "monitor.made" if created else "monitor.changed"
+        audit.note(connection, model.project_id, now, who, what, f"{model.name}/{name}", rule_told(rule))
+    return made, created
 
 
 def remove(connection: Connection, ctx: Context, model: Model, name: str) -> None:
@@ -218,8 +224,9 @@ def remove(connection: Connection, ctx: Context, model: Model, name: str) -> Non
         NotFound: the model has none of that name.
     """
     found = watched.get_monitor(connection, model.id, name)
+    now, who = clock.now(), ctx.principal.name
     watched.delete_monitor(connection, found)
+    audit.note(connection, model.project_id, now, who, "monitor.deleted", f"{model.name}/{name}", rule_told(found.rule))
     current = alerts.open_alert(connection, model.id, found.family)
     if current is not None:
-        public_url = ctx.settings.public_url
-        transition.resolve(connection, model.project_id, current.id, ctx.principal.name, clock.now(), public_url)
+        transition.resolve(connection, model.project_id, current.id, who, now, ctx.settings.public_url)

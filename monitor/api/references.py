@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 from starlette.concurrency import run_in_threadpool
 
 from monitor import clock
+from monitor.api.auth import Principal
 from monitor.api.bodies import admitted, chunks, whole
 from monitor.api.deps import Ctx
 from monitor.errors import Invalid
@@ -80,7 +81,7 @@ async def put_reference(
         else:
             read = await whole(request, limit, ticket)
         async with state.turns.take(ticket.owner):
-            put = partial(_put, ctx.engine, ctx.principal.project_id, model, version, encoding, limit)
+            put = partial(_put, ctx.engine, ctx.principal, model, version, encoding, limit)
             return await run_in_threadpool(put, read)
 
 
@@ -108,7 +109,7 @@ async def _lines(request: Request, engine: Engine, project_id: int, name: str, t
 
 def _put(
     engine: Engine,
-    project_id: int,
+    who: Principal,
     name: str,
     version: str | None,
     encoding: Encoding,
@@ -117,20 +118,20 @@ def _put(
 ) -> dict[str, Any]:
     now = clock.now()
     with reading(engine) as connection:
-        model = catalog.get_model(connection, project_id, name)
+        model = catalog.get_model(connection, who.project_id, name)
     if encoding is Encoding.JSON and isinstance(read, bytes) and (stretch := _stretch(read)) is not None:
-        return references.put_reference(engine, model, None, *stretch, version, now)
+        return references.put_reference(engine, model, None, *stretch, version, now, who.name)
     sent = _sent(read, encoding, limit, model, now)
     table, rejected = sent.batch, sent.rejected
     if rejected:
         with writing(engine) as connection:
-            quarantine_rows(connection, project_id, model.id, "reference", rejected, now)
+            quarantine_rows(connection, who.project_id, model.id, "reference", rejected, now)
     if not table.num_rows:
         raise Invalid(
             "no row of this reference can be used",
             errors=[{"field": f"rows[{one.index}]", "detail": one.message} for one in rejected[:100]],
         )
-    made = references.put_reference(engine, model, table, None, None, version, now)
+    made = references.put_reference(engine, model, table, None, None, version, now, who.name)
     shown = [one.shown() for one in rejected[:_SHOWN]]
     return {**made, "accepted": table.num_rows, "rejected": shown, "rejected_count": len(rejected)}
 

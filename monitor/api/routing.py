@@ -101,7 +101,7 @@ def put_route(ctx: Ctx, route: str, body: JsonObject, response: Response) -> dic
         for place, name in enumerate(made.channels):
             if name not in known:
                 raise Invalid.field(f"channels[{place}]", "there is no channel of this name: make it first")
-        if routing.put_route(connection, made):
+        if routing.put_route(connection, made, ctx.principal.name):
             response.status_code = 201
         wake_all(connection, made.project_id, clock.now())
     return route_json(made)
@@ -111,7 +111,7 @@ def put_route(ctx: Ctx, route: str, body: JsonObject, response: Response) -> dic
 def delete_route(ctx: Ctx, route: str) -> Response:
     """Remove a route; its channels get again what their own `match` takes."""
     with writing(ctx.engine) as connection:
-        routing.delete_route(connection, ctx.principal.project_id, route)
+        routing.delete_route(connection, ctx.principal.project_id, route, clock.now(), ctx.principal.name)
         wake_all(connection, ctx.principal.project_id, clock.now())
     return Response(status_code=204)
 

@@ -111,5 +111,5 @@ def get_silence(ctx: Ctx, id: str) -> dict[str, Any]:  # noqa: A002 - the name i
 def expire_silence(ctx: Ctx, id: str) -> Response:  # noqa: A002
     """End a silence now; it stays in the list as expired. What it held back and still fires is told at once."""
     with writing(ctx.engine) as connection:
-        end_silence(connection, ctx.principal.project_id, id, clock.now())
+        end_silence(connection, ctx.principal.project_id, id, clock.now(), ctx.principal.name)
     return Response(status_code=204)

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Engine
 from monitor.archive import frames
 from monitor.archive.alone import alone
 from monitor.archive.places import Place
-from monitor.store import blocks, catalog, erased, id_erase, id_index, profiles, two_sample
+from monitor.store import audit, blocks, catalog, erased, id_erase, id_index, profiles, two_sample
 from monitor.store import tables as t
 from monitor.store.catalog import Model
 from monitor.store.codec import decode, encode
@@ -50,6 +50,7 @@ def erase(
     ids: Sequence[str],
     place: Place | None,
     now: int,
+    actor: str,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Erased:
     """Erase everything that is stored under these ids, and refuse them from now on.
@@ -61,7 +62,7 @@ def erase(
     with reading(engine) as connection:
         model = catalog.get_model(connection, project_id, model_name)
     wanted = list(dict.fromkeys(ids))
-    found = _erase_stored(engine, model, wanted, now)
+    found = _erase_stored(engine, model, wanted, now, actor)
     rows = files = 0
     if place is not None:
         with alone(engine, model, PATIENCE_SECONDS) as go_on:
@@ -71,7 +72,9 @@ def erase(
     return Erased(len(wanted), *found, rows, files, not _sweep_traces(engine))
 
 
-def _erase_stored(engine: Engine, model: Model, ids: list[str], now: int) -> tuple[int, int, int, int, int, int]:
+def _erase_stored(
+    engine: Engine, model: Model, ids: list[str], now: int, actor: str
+) -> tuple[int, int, int, int, int, int]:
     keys = keys_of(ids)
     with writing(engine) as connection:
         if is_sqlite(connection):
@@ -88,6 +91,8 @@ def _erase_stored(engine: Engine, model: Model, ids: list[str], now: int) -> tup
         reports = erased.erase_reports(connection, model.id, stamps)
         references = _erase_references(connection, model, ids)
         two_sample.forget_rows(connection, model.id)
+        told = f"{len(ids):,} ids ({new:,} of them not before): {len(gone):,} rows, {outcomes:,} outcomes"
+        audit.note(connection, model.project_id, now, actor, "rows.erased", model.name, told)
     return new, len(gone), outcomes, quarantined, reports, references
 
 

@@ -40,13 +40,13 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a key; its secret is shown once."""
-    from monitor.store import keys
+    from monitor.store import audit, keys
     from monitor.store.session import writing
 
     now = clock.now()
     with opened() as engine, writing(engine) as connection:
         project_id = keys.project_id_of(connection, project, now)
-        made = keys.create_key(connection, project_id, name, scope, now)
+        made = keys.create_key(connection, project_id, name, scope, now, audit.MACHINE)
     if as_json:
         say_json({"key": made, "name": name, "scope": scope, "project": project})
     else:
@@ -86,12 +86,13 @@ def revoke(
     key: Annotated[str, typer.Argument(help="The id of the key (the 8 characters after kw_), or the key itself.")],
 ) -> None:
     """End a key, and the sessions that were opened under its name; it stops working within 5 seconds."""
-    from monitor.store import keys
+    from monitor.store import audit, keys
     from monitor.store.session import writing
 
     parts = keys.split(key)
     with opened() as engine, writing(engine) as connection:
-        ended = keys.revoke_key(connection, parts[0] if parts else key.removeprefix("kw_"), clock.now())
+        key_id = parts[0] if parts else key.removeprefix("kw_")
+        ended = keys.revoke_key(connection, key_id, clock.now(), audit.MACHINE)
     say(f"The key {ended.id} ({ended.name}) is revoked.")
 
 

@@ -158,7 +158,7 @@ def _import_reference(
 ) -> dict[str, Any]:
     from monitor.evaluate.references import put_reference
     from monitor.ingest.references import reference_from_file
-    from monitor.store import catalog
+    from monitor.store import audit, catalog
     from monitor.store.session import reading
 
     del found
@@ -167,7 +167,7 @@ def _import_reference(
         model = catalog.get_model(connection, project_id, model_name)
     sent, how = reference_from_file(path, file_format, model, now, zone)
     advance(0, sent.total)
-    made = put_reference(engine, model, sent.batch, None, None, None, now)
+    made = put_reference(engine, model, sent.batch, None, None, None, now, audit.MACHINE)
     advance(sent.total, sent.total)
     rejected = [one.shown() for one in sent.rejected[:100]]
     return made | {"accepted": sent.rows, "rejected": rejected, "rejected_count": len(sent.rejected), **how}

@@ -52,7 +52,7 @@ def erase(
     """Erase all that is stored under some ids, also from the archive; counts and a hash of each id stay."""
     from monitor.archive.erase import erase as remove
     from monitor.archive.places import place_of
-    from monitor.store import keys
+    from monitor.store import audit, keys
     from monitor.store.session import reading
 
     log.setup("WARNING")
@@ -63,7 +63,7 @@ def erase(
         with reading(engine) as connection:
             project_id = keys.project_id_of(connection, project)
         with progress("searching the archive", quiet=as_json) as advance:
-            done = remove(engine, project_id, model, wanted, place, clock.now(), advance)
+            done = remove(engine, project_id, model, wanted, place, clock.now(), audit.MACHINE, advance)
     if as_json:
         say_json({"model": model} | asdict(done))
         return

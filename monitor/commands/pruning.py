@@ -51,7 +51,8 @@ def _find_channel(connection: Connection, ctx: Context, name: str) -> str | None
 
 
 def _remove_channel(connection: Connection, ctx: Context, name: str, now: int) -> None:
-    channels.delete_channel(connection, ctx.principal.project_id, _find_channel(connection, ctx, name) or "")
+    who = ctx.principal
+    channels.delete_channel(connection, who.project_id, _find_channel(connection, ctx, name) or "", now, who.name)
 
 
 def _find_route(connection: Connection, ctx: Context, name: str) -> str | None:
@@ -60,7 +61,7 @@ def _find_route(connection: Connection, ctx: Context, name: str) -> str | None:
 
 
 def _remove_route(connection: Connection, ctx: Context, name: str, now: int) -> None:
-    routing.delete_route(connection, ctx.principal.project_id, name)
+    routing.delete_route(connection, ctx.principal.project_id, name, now, ctx.principal.name)
 
 
 def _find_silence(connection: Connection, ctx: Context, name: str) -> str | None:
@@ -70,7 +71,8 @@ def _find_silence(connection: Connection, ctx: Context, name: str) -> str | None
 
 def _remove_silence(connection: Connection, ctx: Context, name: str, now: int) -> None:
     """It ends, and stays in the list as one that is over."""
-    end_silence(connection, ctx.principal.project_id, _find_silence(connection, ctx, name) or "", now)
+    who = ctx.principal
+    end_silence(connection, who.project_id, _find_silence(connection, ctx, name) or "", now, who.name)
 
 
 # In the order of removing: a route names channels.

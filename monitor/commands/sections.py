@@ -22,7 +22,7 @@ from monitor.api.silences import SILENCE
 from monitor.errors import Invalid, NotFound
 from monitor.evaluate import watched
 from monitor.evaluate.rules import check_name, read_rule, rule_json
-from monitor.store import catalog, channels, routing, silences
+from monitor.store import audit, catalog, channels, routing, silences
 from monitor.store.catalog import Model
 from monitor.store.silences import Silence
 
@@ -118,7 +118,7 @@ def _channel(connection: Connection, ctx: Context, name: str, body: Mapping[str,
     before = None if stored is None else _channel_json(stored)
     outcome = _compared(before, _channel_json(made), hidden=("url", "secret"))
     if stored is None:
-        channels.add_channel(connection, made, key)
+        channels.add_channel(connection, made, key, ctx.principal.name)
         own = made.secret if body.get("secret") is None and made.secret else ""
         return Outcome("new", outcome.fields, f"its secret, shown once: {own}" if own else "")
     note = ""
@@ -126,11 +126,11 @@ def _channel(connection: Connection, ctx: Context, name: str, body: Mapping[str,
         if made.kind == stored.kind == "webhook" and made.secret != stored.secret and not stored.unreadable:
             channels.rotate_secret(connection, stored, made.secret, now + channels_api.OVERLAP, key)
         moved = (made.kind, made.url) != (stored.kind, stored.url)
-        channels.replace_channel(connection, stored.id, made, key, moved=moved)
+        channels.replace_channel(connection, stored, made, key, ctx.principal.name, moved=moved)
         if given.get("secret") is None and made.secret:
             note = f"its secret, shown once: {made.secret}"
     if stored.disabled_at is not None and outcome.action == "changed":
-        notify.switch_on(connection, stored, now)
+        notify.switch_on(connection, stored, now, ctx.principal.name)
         note = "; ".join(part for part in (note, "was switched off, and is on again") if part)
     elif stored.disabled_at is not None:
         note = f"is switched off, and a file does not switch it on: {stored.disabled_reason}"
@@ -151,7 +151,7 @@ def _route(connection: Connection, ctx: Context, name: str, body: Mapping[str, A
             raise Invalid.field(f"channels[{position}]", "is no channel of this project, nor of this file")
     outcome = _compared(None if stored is None else route_json(stored), route_json(made), left_out=("name",))
     if outcome.action != "same":
-        routing.put_route(connection, made)
+        routing.put_route(connection, made, ctx.principal.name)
     return outcome
 
 
@@ -169,6 +169,8 @@ def _silence(connection: Connection, ctx: Context, name: str, body: Mapping[str,
         silences.add_silence(connection, made)
     elif outcome.action == "changed":
         silences.update_silence(connection, made)
+        changed, who = ", ".join(one.name for one in outcome.fields), ctx.principal.name
+        audit.note(connection, project_id, now, who, "silence.changed", silences.told(made), changed)
     return outcome
 
 

@@ -16,7 +16,7 @@ from monitor.store.session import reading
 LEAST_WINDOWS = 14
 
 
-def adopt(engine: Engine, model: Model, family: Family, first_evidence_at: int, now: int) -> dict[str, Any]:
+def adopt(engine: Engine, model: Model, family: Family, first_evidence_at: int, now: int, actor: str) -> dict[str, Any]:
     """Make a reference of the evaluated windows since `first_evidence_at`, those of a change that was reported.
 
     Windows count from when they have given their evidence, and of performance from when their outcomes were complete.
@@ -42,4 +42,4 @@ def adopt(engine: Engine, model: Model, family: Family, first_evidence_at: int, 
             f"a reference needs {LEAST_WINDOWS} windows since the first evidence, and there are {len(done)}: "
             "adopt it later, or PUT a reference of your own"
         )
-    return put_reference(engine, model, None, first, done[-1].end, None, now)
+    return put_reference(engine, model, None, first, done[-1].end, None, now, actor)

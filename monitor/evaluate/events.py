@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from monitor import clock
 from monitor.clock import DAY
 from monitor.errors import Conflict, Invalid
-from monitor.store import evaluations, events, profiles, references
+from monitor.store import audit, evaluations, events, profiles, references
 from monitor.store.body import Reader, text_error
 from monitor.store.catalog import Model
 from monitor.store.events import DEPLOY, KINDS, KNOWN_BAD, Event
@@ -89,6 +89,7 @@ def add(connection: Connection, model: Model, asked: Asked, now: int, actor: str
     if events.count_events(connection, model.id) >= events.MOST:
         raise Conflict(f"a model has at most {events.MOST:,} events: delete old ones")
     made = events.add_event(connection, model.project_id, model.id, *asked, now=now, actor=actor)
+    audit.note(connection, model.project_id, now, actor, "event.made", model.name, told(made))
     if asked.kind != KNOWN_BAD or asked.to_at is None:
         return Added(made, 0, (), None)
     judged = evaluations.count_judged(connection, model.id, asked.from_at, asked.to_at)
@@ -112,12 +113,20 @@ def _note(judged: int, holding: tuple[int, ...]) -> str | None:
     return ". ".join(one[:1].upper() + one[1:] for one in said) + "." if said else None
 
 
-def remove(connection: Connection, model: Model, event_id: str) -> None:
+def told(event: Event) -> str:
+    """An event in a line: `known bad 2026-01-31T00:00:00Z to 2026-02-01T00:00:00Z: what was said`."""
+    kind = event.kind.replace("_", " ")
+    until = "" if event.to_at is None else f" to {clock.render(event.to_at)}"
+    return f"{kind} {clock.render(event.from_at)}{until}" + (f": {event.text}" if event.text else "")
+
+
+def remove(connection: Connection, model: Model, event_id: str, now: int, actor: str) -> None:
     """Forget an event. Windows that it kept from giving evidence do not give it afterwards.
 
     Raises:
         NotFound: the model has no such event.
     """
     profiles.lock_watermark(connection, model.id)
-    events.get_event(connection, model.id, event_id)
+    found = events.get_event(connection, model.id, event_id)
     events.delete_event(connection, model.id, event_id)
+    audit.note(connection, model.project_id, now, actor, "event.deleted", model.name, told(found))

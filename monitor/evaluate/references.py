@@ -20,7 +20,7 @@ from monitor.evaluate.material import Material
 from monitor.stats.binning import Binning, CategoricalBins
 from monitor.stats.profile import Profile, profile_inputs, profile_outcomes
 from monitor.stats.rows import Rows
-from monitor.store import catalog, events, profiles, references
+from monitor.store import audit, catalog, events, profiles, references
 from monitor.store.catalog import Model
 from monitor.store.codec import encode
 from monitor.store.profiles import StoredBinning, Watermark
@@ -71,6 +71,7 @@ def put_reference(
     to_us: int | None,
     version: str | None,
     now: int,
+    actor: str = audit.ITSELF,
 ) -> dict[str, Any]:
     """Make a reference from rows or from the stretch [from_us, to_us) of the log.
 
@@ -78,6 +79,7 @@ def put_reference(
         table: columns as in a block, and `actual` where outcomes are known; None: take the stretch.
         version: the model version it is for; None: for every version that has none of its own.
         now: the wall clock, in microseconds.
+        actor: who makes it.
 
     Returns: number, rows, version, binning, windows (how many), source, created_at.
 
@@ -103,7 +105,16 @@ def put_reference(
                 origin = {"from": from_us or 0, "to": to_us or 0}
             prepared = prepare(connection, model, found, origin, version_id)
         stored = store(
-            engine, model, prepared, seen, version_id, now, provisional=False, sent=table is not None, found=found
+            engine,
+            model,
+            prepared,
+            seen,
+            version_id,
+            now,
+            provisional=False,
+            sent=table is not None,
+            found=found,
+            actor=actor,
         )
         if stored is not None:
             return shown(stored, version)
@@ -217,10 +228,11 @@ def store(
     provisional: bool,
     sent: bool,
     found: Material,
+    actor: str | None = None,
 ) -> references.StoredReference | None:
     """Write a reference; None when the model's binnings or references have changed since `seen`.
 
-    A reference of another version that came meanwhile would be missing in a new binning.
+    A reference of another version that came meanwhile would be missing in a new binning. `actor` None: nobody asked.
     """
     with writing(engine) as connection:
         mark = profiles.lock_watermark(connection, model.id)
@@ -240,7 +252,11 @@ def store(
                 piece = found.batch.slice(first, _PART_ROWS)
                 payload = encode(piece)
                 references.add_part(connection, model.project_id, model.id, reference_id, part, piece.num_rows, payload)
-        return references.load_reference(connection, reference_id)
+        made_now = references.load_reference(connection, reference_id)
+        if actor is not None:
+            told = f"reference {made_now.number}, {made_now.rows:,} rows"
+            audit.note(connection, model.project_id, now, actor, "reference.made", model.name, told)
+        return made_now
 
 
 def _add(

@@ -1,129 +1,126 @@
-"""Who did what: what people changed, put together from the tables that keep it, the newest first."""
+"""Who did what: each deed of a person is one row, written in the transaction of the deed and never changed.
+
+A deed carries the wall clock, whatever clock its model has, and outlives what it was done to. Secrets (keys, links,
+URLs and secrets of channels) and ids of rows never stand in it.
+"""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor.store import tables as t
+from monitor.store.identity import new_ids
 
-ITSELF = "keepwatch"  # what the service does by itself is no deed of anybody
+ITSELF = "keepwatch"  # the service by itself: the first key, a channel that took nothing for too long
+MACHINE = "command line"  # whoever has the machine
+LONGEST_VALUE = 60  # characters of a value that is shown
+
+What = Literal[
+    "alert.acknowledged",
+    "alert.commented",
+    "alert.resolved",
+    "channel.changed",
+    "channel.deleted",
+    "channel.made",
+    "channel.secret_rotated",
+    "channel.switched_off",
+    "channel.switched_on",
+    "deliveries.replayed",
+    "event.deleted",
+    "event.made",
+    "key.made",
+    "key.revoked",
+    "model.changed",
+    "model.deleted",
+    "model.made",
+    "monitor.changed",
+    "monitor.deleted",
+    "monitor.made",
+    "policy.changed",
+    "reference.made",
+    "route.changed",
+    "route.deleted",
+    "route.made",
+    "rows.erased",
+    "shared_link.made",
+    "shared_link.revoked",
+    "silence.changed",
+    "silence.ended",
+    "silence.made",
+]
 
 
 @dataclass(frozen=True)
 class Deed:
-    """One deed. `subject`: the name of the model or key; `alert`: the id of its alert; `detail`: what was said."""
+    """One deed. `at`: microseconds; `subject`: the name of what it was done to; `detail`: what differs, or was said;
+    `alert`: the id of its alert, as long as there is one."""
 
+    id: str
     at: int
     actor: str
     what: str
     subject: str
     detail: str
-    alert: str | None = None
+    alert: str | None
 
 
-def deeds(connection: Connection, project_id: int, limit: int, before: int | None = None) -> list[Deed]:
-    """At most `limit` deeds, those before the time `before`."""
-    found = [
-        *_settings(connection, project_id, limit, before),
-        *_alerts(connection, project_id, limit, before),
-        *_events(connection, project_id, limit, before),
-        *_silences(connection, project_id, limit, before),
-        *_keys(connection, project_id, before),
-    ]
-    return sorted(found, key=lambda one: -one.at)[:limit]
-
-
-def _page(query: sa.Select[Any], at: sa.Column[int], limit: int, before: int | None) -> sa.Select[Any]:
-    return (query if before is None else query.where(at < before)).order_by(at.desc()).limit(limit)
-
-
-def _settings(connection: Connection, project_id: int, limit: int, before: int | None) -> list[Deed]:
-    """Settings of models, each with what differs from the settings before."""
-    change, earlier = t.model_change, t.model_change.alias("earlier")
-    last = (
-        sa.select(earlier.c.config)
-        .where(earlier.c.model_id == change.c.model_id, earlier.c.id < change.c.id)
-        .order_by(earlier.c.id.desc())
-        .limit(1)
-        .scalar_subquery()
+def note(
+    connection: Connection,
+    project_id: int,
+    now: int,
+    actor: str,
+    what: What,
+    subject: str,
+    detail: str = "",
+    alert: str | None = None,
+) -> None:
+    """Write a deed in the caller's transaction; `now` is the wall clock."""
+    connection.execute(
+        sa.insert(t.deed).values(
+            id=new_ids(1)[0],
+            project_id=project_id,
+            at=now,
+            actor=actor,
+            what=what,
+            subject=subject,
+            detail=detail,
+            alert_id=alert,
+        )
     )
+
+
+def deeds(
+    connection: Connection, project_id: int, limit: int, after: tuple[int, str] | None = None
+) -> tuple[list[Deed], tuple[int, str] | None]:
+    """At most `limit` deeds, the newest first, those behind the place `after`; and the place of the next page.
+
+    A place is (at, id) of the last deed of a page.
+    """
+    deed = t.deed.c
     query = (
-        sa.select(change.c.changed_at, change.c.changed_by, t.model.c.name, change.c.config, last.label("earlier"))
-        .join(t.model, t.model.c.id == change.c.model_id)
-        .where(change.c.project_id == project_id)
+        sa.select(deed.id, deed.at, deed.actor, deed.what, deed.subject, deed.detail, t.alert.c.id.label("alert"))
+        .join_from(t.deed, t.alert, t.alert.c.id == deed.alert_id, isouter=True)
+        .where(deed.project_id == project_id)
     )
-    return [
-        Deed(row.changed_at, row.changed_by, "Settings changed" if row.earlier else "Model made", row.name,
-             _differences(row.earlier, row.config))
-        for row in connection.execute(_page(query, change.c.changed_at, limit, before))
-    ]  # fmt: skip
+    if after is not None:
+        query = query.where(sa.tuple_(deed.at, deed.id) < sa.tuple_(*after))
+    rows = connection.execute(query.order_by(deed.at.desc(), deed.id.desc()).limit(limit + 1))
+    found = [Deed(*row) for row in rows]
+    last = found[limit - 1] if len(found) > limit else None
+    return found[:limit], None if last is None else (last.at, last.id)
 
 
-def _differences(earlier: str | None, config: str) -> str:
-    """The fields that changed: `window: 1h -> 2h`; long values (schemas) by name alone."""
-    if earlier is None:
-        return ""
-    old, new = json.loads(earlier), json.loads(config)
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """The fields that changed: `window: "1h" → "2h"`; one with a long value (a schema) by its name alone."""
     parts = []
-    for name in new:
-        if old.get(name) == new[name]:
+    for name, value in after.items():
+        if before.get(name) == value:
             continue
-        values = [json.dumps(one, ensure_ascii=False) for one in (old.get(name), new[name])]
-        parts.append(f"{name}: {values[0]} → {values[1]}" if max(map(len, values)) <= 60 else name)
+        values = [json.dumps(one, ensure_ascii=False, default=str) for one in (before.get(name), value)]
+        short = max(map(len, values)) <= LONGEST_VALUE
+        parts.append(f"{name}: {values[0]} → {values[1]}" if short else name)
     return "; ".join(parts)
-
-
-_ALERTS = {
-    "alert.acknowledged": "Alert acknowledged",
-    "alert.resolved": "Alert resolved",
-    "alert.comment": "Alert commented",
-}
-
-
-def _alerts(connection: Connection, project_id: int, limit: int, before: int | None) -> list[Deed]:
-    event = t.alert_event
-    query = (
-        sa.select(event.c.at, event.c.actor, event.c.type, event.c.comment, event.c.alert_id, t.model.c.name)
-        .join(t.alert, t.alert.c.id == event.c.alert_id)
-        .join(t.model, t.model.c.id == t.alert.c.model_id)
-        .where(event.c.project_id == project_id, event.c.actor != ITSELF)
-    )
-    return [
-        Deed(row.at, row.actor, _ALERTS.get(row.type, row.type), row.name, row.comment or "", row.alert_id)
-        for row in connection.execute(_page(query, event.c.at, limit, before))
-    ]
-
-
-def _events(connection: Connection, project_id: int, limit: int, before: int | None) -> list[Deed]:
-    event = t.model_event
-    query = (
-        sa.select(event.c.created_at, event.c.created_by, event.c.kind, event.c.text, t.model.c.name)
-        .join(t.model, t.model.c.id == event.c.model_id)
-        .where(event.c.project_id == project_id)
-    )
-    return [
-        Deed(row.created_at, row.created_by, f"Marked: {row.kind.replace('_', ' ')}", row.name, row.text)
-        for row in connection.execute(_page(query, event.c.created_at, limit, before))
-    ]
-
-
-def _silences(connection: Connection, project_id: int, limit: int, before: int | None) -> list[Deed]:
-    table = t.silence
-    query = sa.select(table.c.created_at, table.c.created_by, table.c.comment).where(table.c.project_id == project_id)
-    return [
-        Deed(row.created_at, row.created_by, "Silence made", "", row.comment)
-        for row in connection.execute(_page(query, table.c.created_at, limit, before))
-    ]
-
-
-def _keys(connection: Connection, project_id: int, before: int | None) -> list[Deed]:
-    """Keys are made and revoked by whoever has the machine or an administrator's session; there are few of them."""
-    found = []
-    for row in connection.execute(sa.select(t.api_key).where(t.api_key.c.project_id == project_id)):
-        found.append(Deed(row.created_at, "", f"Key made ({row.scope})", row.name, row.id))
-        if row.revoked_at is not None:
-            found.append(Deed(row.revoked_at, "", "Key revoked", row.name, row.id))
-    return [one for one in found if before is None or one.at < before]

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from monitor.errors import Conflict, NotFound
+from monitor.store import audit
 from monitor.store import tables as t
 from monitor.store.model_config import ModelConfig, read_body
 
@@ -141,7 +142,7 @@ def put_model(
             .where(t.model.c.id == current.id)
             .values(config=config.to_json(), features=_features_json(changed.features))
         )
-        record_change(connection, changed, now, actor)
+        record_change(connection, changed, now, actor, current)
     return changed, False
 
 
@@ -179,9 +180,9 @@ def _create(
     return made
 
 
-def record_change(connection: Connection, model: Model, now: int, actor: str) -> None:
-    """Keep what the model's settings are from now on, with who changed them."""
-    content = {**model.config.to_dict(), "features": model.features, "paused": model.paused_at is not None}
+def record_change(connection: Connection, model: Model, now: int, actor: str, before: Model | None = None) -> None:
+    """Keep what the model's settings are from now on, with who changed them; `before` None: the model is new."""
+    content = _content(model)
     connection.execute(
         sa.insert(t.model_change).values(
             project_id=model.project_id,
@@ -191,6 +192,14 @@ def record_change(connection: Connection, model: Model, now: int, actor: str) ->
             config=json.dumps(content),
         )
     )
+    changed = "" if before is None else audit.differences(_content(before), content)
+    what: audit.What = "model.made" if before is None else "model.changed"
+    audit.note(connection, model.project_id, now, actor, what, model.name, changed)
+
+
+def _content(model: Model) -> dict[str, Any]:
+    """The settings of a model as they are kept with a change."""
+    return {**model.config.to_dict(), "features": model.features, "paused": model.paused_at is not None}
 
 
 def hold_model(connection: Connection, model: Model) -> None:
@@ -199,8 +208,9 @@ def hold_model(connection: Connection, model: Model) -> None:
         connection.execute(sa.select(table.c.model_id).where(table.c.model_id == model.id).with_for_update())
 
 
-def delete_model(connection: Connection, model: Model) -> None:
-    """Remove the model and every row of it in every table, but for the ends of its alerts that still are to be told."""
+def delete_model(connection: Connection, model: Model, now: int, actor: str) -> None:
+    """Remove the model and every row of it in every table, but for who did what, and for the ends of its alerts that
+    still are to be told."""
     hold_model(connection, model)
     for table in (t.log_position, t.watermark):  # first of all: whoever comes later finds no model
         connection.execute(sa.delete(table).where(table.c.model_id == model.id))
@@ -217,6 +227,7 @@ def delete_model(connection: Connection, model: Model) -> None:
             connection.execute(sa.delete(table).where(table.c.model_id == model.id))
     connection.execute(sa.delete(t.lease).where(t.lease.c.subject == str(model.id)))
     connection.execute(sa.delete(t.model).where(t.model.c.id == model.id))
+    audit.note(connection, model.project_id, now, actor, "model.deleted", model.name)
 
 
 def set_paused(connection: Connection, model: Model, at: int | None) -> Model:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import Connection
 
 from monitor.errors import Conflict, NotFound, SetupError
+from monitor.store import audit
 from monitor.store import tables as t
 from monitor.store.seal import seal, unseal
 
@@ -55,7 +56,7 @@ def new_id() -> str:
     return f"channel_{uuid4().hex}"
 
 
-def add_channel(connection: Connection, channel: Channel, key: SecretStr | None) -> None:
+def add_channel(connection: Connection, channel: Channel, key: SecretStr | None, actor: str) -> None:
     """Store a new channel, its URL and secret sealed with the installation's secret key.
 
     Raises:
@@ -74,6 +75,7 @@ def add_channel(connection: Connection, channel: Channel, key: SecretStr | None)
         connection.execute(sa.insert(t.channel).values(**values))
     except sa.exc.IntegrityError:  # another request took the name since we looked
         raise Conflict("there is a channel of that name: delete it first, or choose another name") from None
+    audit.note(connection, channel.project_id, channel.created_at, actor, "channel.made", channel.name, channel.kind)
 
 
 def get_channel(connection: Connection, project_id: int, channel_id: str, key: SecretStr | None) -> Channel:
@@ -113,9 +115,9 @@ def find_channel(connection: Connection, project_id: int, name: str, key: Secret
 
 
 def replace_channel(
-    connection: Connection, channel_id: str, channel: Channel, key: SecretStr | None, *, moved: bool
+    connection: Connection, stored: Channel, channel: Channel, key: SecretStr | None, actor: str, *, moved: bool
 ) -> None:
-    """Give a channel another kind, URL, secret and match; its id, name and deliveries stay.
+    """Give a stored channel another kind, URL, secret and match; its id, name and deliveries stay.
 
     `moved`: it leads somewhere else now, and what the receiver before failed at or asked for is forgotten.
 
@@ -125,8 +127,11 @@ def replace_channel(
     values: dict[str, Any] = {"kind": channel.kind, "url": seal(key, channel.url), "secret": seal(key, channel.secret)}
     if moved:
         values |= {"failing_since": None, "paused_until": None}
-    query = sa.update(t.channel).where(t.channel.c.id == channel_id)
+    query = sa.update(t.channel).where(t.channel.c.id == stored.id)
     connection.execute(query.values(**values, match=json.dumps(channel.match)))
+    names = ("kind", "url", "secret", "match")
+    changed = ", ".join(name for name in names if getattr(stored, name) != getattr(channel, name))
+    audit.note(connection, stored.project_id, channel.created_at, actor, "channel.changed", stored.name, changed)
 
 
 def names_of(connection: Connection, project_id: int) -> dict[str, str]:
@@ -156,13 +161,16 @@ def disable_channel(connection: Connection, channel_id: str, at: int, reason: st
         sa.update(t.channel)
         .where(t.channel.c.id == channel_id, t.channel.c.disabled_at.is_(None))
         .values(disabled_at=at, disabled_reason=reason)
-    )
+        .returning(t.channel.c.project_id, t.channel.c.name)
+    ).one_or_none()
+    if changed is not None:
+        audit.note(connection, changed.project_id, at, audit.ITSELF, "channel.switched_off", changed.name, reason)
     connection.execute(
         sa.update(t.delivery)
         .where(t.delivery.c.channel_id == channel_id, t.delivery.c.state == "pending")
         .values(state="dead")
     )
-    return changed.rowcount == 1
+    return changed is not None
 
 
 def enable_channel(connection: Connection, channel_id: str) -> None:
@@ -204,18 +212,19 @@ def note_failure(connection: Connection, channel_id: str, at: int, paused_until:
     return connection.execute(changed.values(**values).returning(column.failing_since)).scalar() or at
 
 
-def delete_channel(connection: Connection, project_id: int, channel_id: str) -> None:
+def delete_channel(connection: Connection, project_id: int, channel_id: str, now: int, actor: str) -> None:
     """Delete a channel with its deliveries and their attempts.
 
     Raises:
         NotFound: there is none in this project.
     """
-    get_channel(connection, project_id, channel_id, None)
+    channel = get_channel(connection, project_id, channel_id, None)
     deliveries = sa.select(t.delivery.c.id).where(t.delivery.c.channel_id == channel_id)
     connection.execute(sa.delete(t.delivery_attempt).where(t.delivery_attempt.c.delivery_id.in_(deliveries)))
     connection.execute(sa.delete(t.delivery).where(t.delivery.c.channel_id == channel_id))
     connection.execute(sa.delete(t.notification).where(t.notification.c.channel_id == channel_id))
     connection.execute(sa.delete(t.channel).where(t.channel.c.id == channel_id))
+    audit.note(connection, project_id, now, actor, "channel.deleted", channel.name, channel.kind)
 
 
 def from_row(row: sa.Row[Any], key: SecretStr | None) -> Channel:

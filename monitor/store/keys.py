@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor.errors import NotFound, SetupError
+from monitor.store import audit
 from monitor.store import tables as t
 
 SCOPES = ("ingest", "read", "admin")
@@ -52,7 +53,9 @@ def split(text: str) -> tuple[str, str] | None:
     return None
 
 
-def create_key(connection: Connection, project_id: int, name: str, scope: str, now: int) -> str:
+def create_key(
+    connection: Connection, project_id: int, name: str, scope: str, now: int, actor: str = audit.ITSELF
+) -> str:
     """Make a key and return it; it cannot be read again.
 
     Raises:
@@ -64,11 +67,11 @@ def create_key(connection: Connection, project_id: int, name: str, scope: str, n
         raise SetupError("the name of a key has 1 to 100 printable characters")
     key_id = "".join(secrets.choice(_LETTERS) for _ in range(8))
     text = f"kw_{key_id}_{secrets.token_urlsafe(32)}"
-    _store(connection, project_id, name, scope, text, now)
+    _store(connection, project_id, name, scope, text, now, actor)
     return text
 
 
-def _store(connection: Connection, project_id: int, name: str, scope: str, text: str, now: int) -> None:
+def _store(connection: Connection, project_id: int, name: str, scope: str, text: str, now: int, actor: str) -> None:
     parts = split(text)
     if parts is None:
         raise SetupError("this is not the form of a key")
@@ -77,6 +80,7 @@ def _store(connection: Connection, project_id: int, name: str, scope: str, text:
             id=parts[0], project_id=project_id, name=name, scope=scope, secret_hash=parts[1], created_at=now
         )
     )
+    audit.note(connection, project_id, now, actor, "key.made", name, f"{scope}, {parts[0]}")
 
 
 def check_given_key(text: str) -> None:
@@ -104,14 +108,17 @@ def ensure_given_key(connection: Connection, project_id: int, text: str, now: in
     parts = split(text)
     assert parts is not None
     table = t.api_key
-    connection.execute(
+    earlier = connection.execute(
         sa.update(table)
         .where(table.c.name == GIVEN_NAME, table.c.id != parts[0], table.c.revoked_at.is_(None))
         .values(revoked_at=now)
+        .returning(table.c.project_id, table.c.id)
     )
+    for owner, key_id in earlier.all():
+        audit.note(connection, owner, now, audit.MACHINE, "key.revoked", GIVEN_NAME, key_id)
     stored = find_key(connection, parts[0])
     if stored is None:
-        _store(connection, project_id, GIVEN_NAME, "admin", text, now)
+        _store(connection, project_id, GIVEN_NAME, "admin", text, now, audit.MACHINE)
     elif stored.revoked_at is not None:
         raise SetupError(f"the key in {GIVEN_NAME} was revoked: set another one")
 
@@ -130,7 +137,7 @@ def list_keys(connection: Connection, project_id: int | None = None) -> list[Key
     return [_key(row) for row in connection.execute(query)]
 
 
-def revoke_key(connection: Connection, key_id: str, now: int) -> Key:
+def revoke_key(connection: Connection, key_id: str, now: int, actor: str) -> Key:
     """End a key, and the sessions that were opened under its name.
 
     Raises:
@@ -140,9 +147,11 @@ def revoke_key(connection: Connection, key_id: str, now: int) -> Key:
     if key is None:
         raise NotFound("there is no key with that id: `keepwatch keys list` shows them")
     table = t.api_key
-    connection.execute(
+    ended = connection.execute(
         sa.update(table).where(table.c.id == key_id, table.c.revoked_at.is_(None)).values(revoked_at=now)
     )
+    if ended.rowcount:
+        audit.note(connection, key.project_id, now, actor, "key.revoked", key.name, key.id)
     for logins in (t.login_session, t.login_token):
         connection.execute(sa.delete(logins).where(logins.c.project_id == key.project_id, logins.c.name == key.name))
     return key

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor.errors import Conflict
+from monitor.store import audit
 from monitor.store import tables as t
 from monitor.store.channels import Channel
 from monitor.store.outbox import UNORDERED, Delivery, unclaimed
@@ -11,7 +12,7 @@ from monitor.store.outbox import UNORDERED, Delivery, unclaimed
 _d = t.delivery.c
 
 
-def replay(connection: Connection, channel: Channel, delivery: Delivery, now: int) -> None:
+def replay(connection: Connection, channel: Channel, delivery: Delivery, now: int, actor: str) -> None:
     """Set a delivery pending again, due now, under the same id and with the whole schedule before it.
 
     One that is being sent at this moment stays as it is.
@@ -21,21 +22,28 @@ def replay(connection: Connection, channel: Channel, delivery: Delivery, now: in
     """
     if not connection.scalar(sa.select(sa.exists().where(_d.id == delivery.id, _fresh(channel)))):
         raise Conflict("the receiver knows something later of this alert: sent now, this would open it again there")
-    connection.execute(
+    again = connection.execute(
         sa.update(t.delivery)
         .where(_d.id == delivery.id, unclaimed(now))
         .values(state="pending", attempts=0, next_attempt_at=now, delivered_at=None, lease_owner=None, lease_until=None)
     )
+    if again.rowcount:
+        told, alert = delivery.type, delivery.alert_id
+        audit.note(connection, channel.project_id, now, actor, "deliveries.replayed", channel.name, told, alert)
 
 
-def replay_dead(connection: Connection, channel: Channel, now: int) -> int:
+def replay_dead(connection: Connection, channel: Channel, now: int, actor: str) -> int:
     """Replay what a channel has given up, but for what its receiver knows something later of; returns how many
     deliveries that are."""
-    return connection.execute(
+    count = connection.execute(
         sa.update(t.delivery)
         .where(_d.channel_id == channel.id, _d.state == "dead", unclaimed(now), _fresh(channel))
         .values(state="pending", attempts=0, next_attempt_at=now, lease_owner=None, lease_until=None)
     ).rowcount
+    if count:
+        told = f"{count:,} that {'was' if count == 1 else 'were'} given up"
+        audit.note(connection, channel.project_id, now, actor, "deliveries.replayed", channel.name, told)
+    return count
 
 
 def _fresh(channel: Channel) -> sa.ColumnElement[bool]:

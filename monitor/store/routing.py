@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from monitor import clock
 from monitor.errors import Conflict, NotFound
+from monitor.store import audit
 from monitor.store import tables as t
 from monitor.store.model_config import ModelConfig
 from monitor.store.upsert import upsert
@@ -55,25 +56,34 @@ def new_id() -> str:
     return f"route_{uuid4().hex}"
 
 
-def put_route(connection: Connection, route: Route) -> bool:
-    """Store a route, in place of the one of that name; returns whether it is new.
+def put_route(connection: Connection, route: Route, actor: str) -> bool:
+    """Store a route, in place of the one of that name; returns whether it is new. Its `created_at` is now.
 
     Raises:
         Conflict: the project has as many as it may have.
     """
-    names = set(connection.scalars(sa.select(_r.name).where(_r.project_id == route.project_id).with_for_update()))
-    if route.name in names:
+    query = sa.select(t.route).where(_r.project_id == route.project_id)
+    known = {row.name: _route(row) for row in connection.execute(query.with_for_update())}
+    now = route.created_at
+    if (stored := known.get(route.name)) is not None:
         values = {name: value for name, value in _values(route).items() if name not in ("id", "created_at")}
-        same = (_r.project_id == route.project_id, _r.name == route.name)
-        connection.execute(sa.update(t.route).where(*same).values(**values))
+        connection.execute(sa.update(t.route).where(_r.id == stored.id).values(**values))
+        if changed := audit.differences(_rules(stored), _rules(route)):
+            audit.note(connection, route.project_id, now, actor, "route.changed", route.name, changed)
         return False
-    if len(names) >= MAX_ROUTES:
+    if len(known) >= MAX_ROUTES:
         raise Conflict(f"a project has at most {MAX_ROUTES} routes: delete one first")
     try:
         connection.execute(sa.insert(t.route).values(**_values(route)))
     except sa.exc.IntegrityError:
         raise Conflict("another request has just made this route: send the PUT again") from None
+    audit.note(connection, route.project_id, now, actor, "route.made", route.name, "to " + ", ".join(route.channels))
     return True
+
+
+def _rules(route: Route) -> dict[str, Any]:
+    """What a route says, without what it is."""
+    return {name: value for name, value in asdict(route).items() if name not in ("id", "project_id", "created_at")}
 
 
 def find_route(connection: Connection, project_id: int, name: str) -> Route | None:
@@ -93,7 +103,7 @@ def get_route(connection: Connection, project_id: int, name: str) -> Route:
     return found
 
 
-def delete_route(connection: Connection, project_id: int, name: str) -> None:
+def delete_route(connection: Connection, project_id: int, name: str, now: int, actor: str) -> None:
     """Remove a route.
 
     Raises:
@@ -102,6 +112,7 @@ def delete_route(connection: Connection, project_id: int, name: str) -> None:
     done = connection.execute(sa.delete(t.route).where(_r.project_id == project_id, _r.name == name))
     if done.rowcount == 0:
         raise NotFound("there is no route of that name")
+    audit.note(connection, project_id, now, actor, "route.deleted", name)
 
 
 def list_routes(connection: Connection, project_id: int) -> Sequence[Route]:
@@ -119,8 +130,11 @@ def get_policy(connection: Connection, project_id: int) -> Policy:
 
 def put_policy(connection: Connection, project_id: int, policy: Policy, now: int, actor: str) -> None:
     """Replace the project's policy."""
+    changed = audit.differences(asdict(get_policy(connection, project_id)), asdict(policy))
     values = {"project_id": project_id, **asdict(policy), "updated_at": now, "updated_by": actor}
     connection.execute(upsert(connection, t.project_policy), values)
+    if changed:
+        audit.note(connection, project_id, now, actor, "policy.changed", "", changed)
 
 
 def expected_rate(connection: Connection, project_id: int) -> tuple[int, float]:

@@ -7,12 +7,14 @@ nothing.
 import secrets
 from dataclasses import dataclass
 from hashlib import sha256
+from urllib.parse import unquote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor import clock
 from monitor.errors import Conflict, NotFound
+from monitor.store import audit
 from monitor.store.identity import new_ids
 from monitor.store.tables import share
 
@@ -64,6 +66,8 @@ def create(
     token = secrets.token_urlsafe(32)
     made = Share(new_ids(1)[0], project_id, model_id, *address, now, actor, expires_at, None)
     connection.execute(sa.insert(share).values(token_hash=_hash(token), **made.__dict__))
+    until = f"until {clock.render(expires_at // clock.SECOND * clock.SECOND)}"
+    audit.note(connection, project_id, now, actor, "shared_link.made", unquote(made.path), until)
     return made, token
 
 
@@ -80,16 +84,19 @@ def listed(connection: Connection, project_id: int) -> list[Share]:
     return [Share(*row) for row in connection.execute(query.order_by(share.c.id.desc()))]
 
 
-def revoke(connection: Connection, project_id: int, share_id: str, now: int) -> None:
+def revoke(connection: Connection, project_id: int, share_id: str, now: int, actor: str) -> None:
     """End a share at once; one that has ended stays as it is.
 
     Raises:
         NotFound: the project has none of that id.
     """
     mine = sa.and_(share.c.project_id == project_id, share.c.id == share_id)
-    if connection.scalar(sa.select(share.c.id).where(mine)) is None:
+    path = connection.scalar(sa.select(share.c.path).where(mine))
+    if path is None:
         raise NotFound("there is no shared link of that id")
-    connection.execute(sa.update(share).where(mine, share.c.revoked_at.is_(None)).values(revoked_at=now))
+    ended = connection.execute(sa.update(share).where(mine, share.c.revoked_at.is_(None)).values(revoked_at=now))
+    if ended.rowcount:
+        audit.note(connection, project_id, now, actor, "shared_link.revoked", unquote(path))
 
 
 def sweep(connection: Connection, now: int) -> None:

@@ -4,7 +4,7 @@ One with weekly hours is a maintenance window: it acts only in those hours, from
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor.errors import Conflict, NotFound
+from monitor.store import audit
 from monitor.store import tables as t
 
 MAX_SILENCES = 1000  # of one project that are not over
@@ -45,6 +46,17 @@ def new_id() -> str:
     return f"silence_{uuid4().hex}"
 
 
+def told(silence: Silence) -> str:
+    """What a silence takes, in Alertmanager's words."""
+    return " and ".join(map(matcher, silence.matchers))
+
+
+def matcher(one: Mapping[str, Any]) -> str:
+    """A matcher as Alertmanager writes it: `model=~"loans|rides"`."""
+    sign = ("=~" if one["isEqual"] else "!~") if one["isRegex"] else ("=" if one["isEqual"] else "!=")
+    return f'{one["name"]}{sign}"{one["value"]}"'
+
+
 def add_silence(connection: Connection, silence: Silence) -> None:
     """Store a new silence.
 
@@ -57,6 +69,8 @@ def add_silence(connection: Connection, silence: Silence) -> None:
     if silence.name is not None and find_silence(connection, silence.project_id, silence.name) is not None:
         raise Conflict("there is a silence of that name")
     connection.execute(sa.insert(t.silence).values(**_values(silence)))
+    by, at = silence.created_by, silence.created_at
+    audit.note(connection, silence.project_id, at, by, "silence.made", told(silence), silence.comment)
 
 
 def update_silence(connection: Connection, silence: Silence) -> None:

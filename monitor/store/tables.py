@@ -597,6 +597,20 @@ project_policy = _table(
     sa.Column("updated_by", Text, nullable=False),
 )
 
+# Who did what, whatever has become of it since: rows are added and never changed (monitor/store/audit.py).
+deed = _table(
+    "deed",
+    sa.Column("id", Text, primary_key=True),
+    _project(),
+    sa.Column("at", Int, nullable=False),  # the wall clock
+    sa.Column("actor", Text, nullable=False),  # the name of a key; "" where it was not kept
+    sa.Column("what", Text, nullable=False),
+    sa.Column("subject", Text, nullable=False),
+    sa.Column("detail", Text, nullable=False),
+    sa.Column("alert_id", Text),
+    sa.Index(None, "project_id", "at", "id"),
+)
+
 # What files declare (`keepwatch apply`), by the id of what was made: a later file may remove what it no longer names.
 declared = _table(
     "declared",

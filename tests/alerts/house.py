@@ -43,7 +43,7 @@ class House:
 
     def route(self, **more: Any) -> None:
         with writing(self.engine) as connection:
-            routing.put_route(connection, read_route("a", {"channels": ["pager"], **more}, 1, NOW))
+            routing.put_route(connection, read_route("a", {"channels": ["pager"], **more}, 1, NOW), "ann")
 
     def release(self, now: int) -> int:
         return release_due(self.engine, URL, now)

@@ -130,7 +130,7 @@ def make_channel(
 ) -> Channel:
     values: dict[str, Any] = {"project_id": 1, "kind": "webhook", "secret": SECRET, "match": (), "created_at": NOW}
     channel = Channel(id=channels.new_id(), name=name, url=url, **{**values, **more})
-    channels.add_channel(connection, channel, key)
+    channels.add_channel(connection, channel, key, "ann")
     return channel
 
 

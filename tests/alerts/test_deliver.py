@@ -102,7 +102,7 @@ def test_a_dead_delivery_is_replayed_under_its_id_with_a_whole_schedule(
     assert _get(engine, channel, id_).state == "dead"
     with writing(engine) as connection:
         channels.enable_channel(connection, channel.id)  # it had taken nothing for days
-        replays.replay(connection, channel, outbox.get_delivery(connection, channel, id_), now)
+        replays.replay(connection, channel, outbox.get_delivery(connection, channel, id_), now, "ann")
     for _ in range(3):
         deliver_due(engine, settings, now, patience=LONG)
         now += clock.DAY
@@ -304,6 +304,6 @@ def test_deleting_a_channel_takes_its_deliveries_along(engine: Engine, settings:
     _add(engine, channel, 2)
     deliver_due(engine, settings, NOW, patience=LONG)
     with writing(engine) as connection:
-        channels.delete_channel(connection, 1, channel.id)
+        channels.delete_channel(connection, 1, channel.id, NOW, "ann")
         for table in (t.channel, t.delivery, t.delivery_attempt):
             assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0

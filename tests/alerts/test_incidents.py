@@ -99,11 +99,11 @@ def test_what_was_given_up_is_not_replayed_when_the_receiver_knows_something_lat
     with writing(pagerduty.engine) as connection:
         ((_, last),) = outbox.claim(connection, NOW + 3, HOUR, SECRET_KEY, per_channel=4, in_all=64)
         outbox.finish(connection, last, Attempt(NOW + 3, 202, None, "", 1), next_attempt_at=None)
-        assert replays.replay_dead(connection, pagerduty.channel, NOW + 4) == 0
+        assert replays.replay_dead(connection, pagerduty.channel, NOW + 4, "ann") == 0
         first = outbox.list_deliveries(connection, pagerduty.channel, limit=9)[0][-1]
         with pytest.raises(Conflict, match="knows something later"):
-            replays.replay(connection, pagerduty.channel, first, NOW + 4)
-        assert replays.replay_dead(connection, replace(pagerduty.channel, kind="webhook"), NOW + 4) == 1
+            replays.replay(connection, pagerduty.channel, first, NOW + 4, "ann")
+        assert replays.replay_dead(connection, replace(pagerduty.channel, kind="webhook"), NOW + 4, "ann") == 1
 
 
 @pytest.mark.parametrize("later", [0, -2 * clock.SECOND])
@@ -126,7 +126,7 @@ def test_a_channel_that_was_off_is_told_what_is_open_and_what_ended_that_it_knew
     house.release(NOW + MINUTE)
     assert len(house.sent()) == 1
     with writing(house.engine) as connection:
-        switch_on(connection, house.channel, NOW + HOUR)
+        switch_on(connection, house.channel, NOW + HOUR, "ann")
     house.release(NOW + HOUR)
     house.release(NOW + HOUR + 1)
     told = [(body["data"]["model"], body["type"]) for body in house.bodies()]
@@ -139,7 +139,7 @@ def test_what_is_open_of_a_model_that_is_deleted_ends_at_its_receivers(pagerduty
     with writing(pagerduty.engine) as connection:
         connection.execute(sa.update(t.delivery).values(state="delivered"))
         close_all(connection, 1, pagerduty.model.id, "Ada", NOW + 1, "")
-        catalog.delete_model(connection, pagerduty.model)
+        catalog.delete_model(connection, pagerduty.model, NOW, "ann")
     with reading(pagerduty.engine) as connection:
         (left,) = connection.execute(sa.select(t.delivery)).all()
     assert (left.type, left.state, left.alert_id) == ("alert.resolved", "pending", None)

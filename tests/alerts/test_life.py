@@ -58,7 +58,7 @@ class Life(RuleBasedStateMachine):
             routing.put_policy(connection, 1, Policy(1.0 if budget else None, "6h", "30m", cooldown), NOW, "Ada")
             if route is not None:
                 body = {"channels": ["second"], **route}
-                routing.put_route(connection, read_route("night", body, 1, NOW))
+                routing.put_route(connection, read_route("night", body, 1, NOW), "ann")
 
     @rule(
         family=st.sampled_from(FAMILIES),
@@ -92,7 +92,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def end_a_silence(self) -> None:
         with writing(self.engine) as connection:
-            end_silence(connection, 1, silences.current_silences(connection, 1, self.now)[0].id, self.now)
+            end_silence(connection, 1, silences.current_silences(connection, 1, self.now)[0].id, self.now, "Ada")
 
     @rule(minutes=st.sampled_from((1, 31, 61, 200, 1000)), turns=st.integers(0, 2))
     def go_on(self, minutes: int, turns: int) -> None:

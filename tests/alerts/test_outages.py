@@ -210,8 +210,8 @@ def test_a_replay_of_all_leaves_what_is_under_way_to_its_attempt(engine: Engine)
         assert outbox.claim(connection, NOW, LEASE, None, per_channel=PER_CHANNEL, in_all=IN_ALL)
         channels.disable_channel(connection, channel.id, NOW, "gone")
         channels.enable_channel(connection, channel.id)
-        assert replays.replay_dead(connection, channel, NOW) == 0
-        assert replays.replay_dead(connection, channel, NOW + LEASE) == 1
+        assert replays.replay_dead(connection, channel, NOW, "ann") == 0
+        assert replays.replay_dead(connection, channel, NOW + LEASE, "ann") == 1
     assert _delivery(engine, channel, id_).state == "pending"
 
 

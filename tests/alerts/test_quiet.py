@@ -49,7 +49,7 @@ def test_a_silence_that_is_ended_by_hand_lets_go_at_once(house: House) -> None:
     house.judge(NOW, verdict())
     with writing(house.engine) as connection:
         for _ in range(2):
-            end_silence(connection, 1, id_, NOW + MINUTE)
+            end_silence(connection, 1, id_, NOW + MINUTE, "Ada")
         assert silences.get_silence(connection, 1, id_).ends_at == NOW + MINUTE
     assert house.release(NOW + MINUTE) == 1 and house.sent() == ["alert.firing"]
 
@@ -108,7 +108,7 @@ def test_warnings_wait_for_the_end_of_quiet_hours_and_critical_ones_do_not(house
 def test_an_escalation_goes_out_when_nobody_acknowledges(house: House) -> None:
     with writing(house.engine) as connection:
         make_channel(connection, "https://example.org/boss", "boss")
-        routing.put_route(connection, read_route("b", {"channels": ["boss"], "escalate_after": "30m"}, 1, NOW))
+        routing.put_route(connection, read_route("b", {"channels": ["boss"], "escalate_after": "30m"}, 1, NOW), "ann")
     house.judge(NOW, verdict())
     assert house.sent() == ["alert.firing"] and house.release(NOW + 30 * MINUTE - 1) == 0
     assert [house.release(NOW + 30 * MINUTE), house.release(NOW + HOUR)] == [1, 0]
@@ -223,7 +223,7 @@ def test_another_projects_silences_and_routes_do_not_act_here(house: House) -> N
         connection.execute(sa.insert(t.project).values(id=2, name="other", created_at=NOW))
         body = {"matchers": CHURN, "endsAt": clock.render(NOW + HOUR)}
         silences.add_silence(connection, read_silence(body, 2, NOW, "Eve"))
-        routing.put_route(connection, read_route("x", {"channels": ["pager"], "digest": "1h"}, 2, NOW))
+        routing.put_route(connection, read_route("x", {"channels": ["pager"], "digest": "1h"}, 2, NOW), "ann")
         wake_all(connection, 2, NOW)
     house.judge(NOW, verdict())
     assert house.sent() == ["alert.firing"]

@@ -28,7 +28,7 @@ def test_with_another_secret_key_a_delivery_is_dead_and_says_what_to_do_and_goes
     assert "KEEPWATCH_SECRET_KEY" in str(attempt.error) and "replay" in str(attempt.error) and one.requests == []
     with writing(engine) as connection:
         assert dead.state == "dead" and len(channels.enabled_channels(connection, 1)) == 1
-        replays.replay(connection, channel, dead, now)
+        replays.replay(connection, channel, dead, now, "ann")
     assert deliver_due(engine, settings, now, patience=20) == 1
     headers, body, _ = one.requests[0]
     assert Webhook(SECRET).verify(body, headers) and headers["webhook-id"] == id_

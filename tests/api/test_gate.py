@@ -139,7 +139,7 @@ def test_a_revoked_key_stops_within_five_seconds(
     headers = {"Authorization": f"Bearer {make_key('read')}"}
     assert client.get("/v1/models", headers=headers).status_code == 200
     with writing(sqlite_engine) as connection:
-        keys.revoke_key(connection, headers["Authorization"][10:18], clock.now())
+        keys.revoke_key(connection, headers["Authorization"][10:18], clock.now(), "n")
     now[0] += 5
     assert client.get("/v1/models", headers=headers).status_code == 401
 

@@ -78,7 +78,7 @@ def test_a_revoked_key_is_refused_within_seconds(
     monkeypatch.setattr(clock, "monotonic", lambda: now)
     assert client.post(PATH, json=ROW).status_code == 200
     with writing(sqlite_engine) as connection:
-        keys.revoke_key(connection, key.split("_")[1], clock.now())
+        keys.revoke_key(connection, key.split("_")[1], clock.now(), "n")
     assert client.post(PATH, json=ROW).status_code == 200
     now += auth.CACHE_SECONDS
     assert client.post(PATH, json=ROW).status_code == 401

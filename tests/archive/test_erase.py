@@ -18,7 +18,7 @@ from monitor.archive.places import place_of
 from monitor.cli import run_command
 from monitor.jobs import sweep
 from monitor.settings import Settings
-from monitor.store import blocks, catalog, two_sample
+from monitor.store import audit, blocks, catalog, two_sample
 from monitor.store import tables as t
 from monitor.store.codec import decode
 from monitor.store.session import database_file, reading, writing
@@ -56,9 +56,13 @@ def test_rows_outcomes_and_rejected_rows_of_the_ids_go_and_the_others_stay(
     bad.append({"features": {"who": "subject-5"}, "score": 7})
     client.post("/v1/models/m/predictions", json={"rows": bad})
     rejected = client.get("/v1/models/m/quarantine").json()["rejected"]
-    done = erase(engine, 1, "m", GONE, None, clock.now())
+    done = erase(engine, 1, "m", GONE, None, clock.now(), "ann")
     assert (done.ids, done.new_ids, done.rows, done.outcomes, done.quarantined) == (3, 3, 3, 2, 2)
     assert sorted(stored(engine)) == sorted(set(IDS) - set(GONE))
+    with reading(engine) as connection:
+        deed = audit.deeds(connection, 1, 1)[0][0]
+    assert (deed.actor, deed.what, deed.subject) == ("ann", "rows.erased", "m")
+    assert deed.detail == "3 ids (3 of them not before): 3 rows, 2 outcomes"  # and none of the ids
     for one in GONE:
         answer = client.get(f"/v1/models/m/predictions/{one}")
         assert answer.status_code == 404 and "erased" in answer.json()["detail"]
@@ -73,7 +77,7 @@ def test_an_erased_id_does_not_come_in_again_and_nothing_of_the_try_is_kept(
     client: TestClient, engine: Engine, settings: Settings
 ) -> None:
     send(client, IDS)
-    erase(engine, 1, "m", GONE, None, clock.now())
+    erase(engine, 1, "m", GONE, None, clock.now(), "ann")
     rows = [{"id": i, "features": {"who": "secret-" + i}, "score": 0.5} for i in ("subject-2", "fresh")]
     answer = client.post("/v1/models/m/predictions", json={"rows": rows}).json()
     assert (answer["accepted"], [one["code"] for one in answer["rejected"]]) == (1, ["erased"])
@@ -97,7 +101,7 @@ def test_nothing_of_them_is_left_in_the_files_of_the_database(
     label(client, IDS)
     client.post("/v1/models/m/predictions", json={"id": "subject-2", "score": 7})
     assert b"subject-2" in traces(engine, settings)
-    done = erase(engine, 1, "m", GONE, None, clock.now())
+    done = erase(engine, 1, "m", GONE, None, clock.now(), "ann")
     assert not done.traces_left
     found = traces(engine, settings)
     assert b"subject-2" not in found and b"subject-5" not in found and b"subject-3" in found
@@ -114,11 +118,11 @@ def test_counts_and_the_evaluation_of_what_came_after_stay_right(
     jobs.evaluate_fully(engine, settings, model.id, clock.now())
     before = profiles_of(engine)
     assert before
-    erase(engine, 1, "m", GONE, None, clock.now())
+    erase(engine, 1, "m", GONE, None, clock.now(), "ann")
     assert profiles_of(engine) == before
     # Rows that were not profiled yet may be erased too: what is left of their block is counted.
     send(client, ["new-1", "new-2", "new-3"], ago=clock.HOUR)
-    erase(engine, 1, "m", ["new-2"], None, clock.now())
+    erase(engine, 1, "m", ["new-2"], None, clock.now(), "ann")
     done = jobs.evaluate_fully(engine, settings, model.id, clock.now())
     assert done.complete
     with reading(engine) as connection:
@@ -137,7 +141,7 @@ def test_the_archive_is_rewritten_without_them(
     send(client, ["subject-9"], ago=clock.DAY)
     profiled(engine)
     sweep(engine, kept, clock.now() + OVER)
-    done = erase(engine, 1, "m", ["subject-2", "subject-9"], place_of(kept.archive_url), clock.now())
+    done = erase(engine, 1, "m", ["subject-2", "subject-9"], place_of(kept.archive_url), clock.now(), "ann")
     assert (done.rows, done.archived_rows, done.archive_files) == (0, 2, 2)
     assert sorted(row["id"] for row in archived(tmp_path)) == sorted(set(IDS) - {"subject-2"})
     assert len(list((tmp_path / "archive").glob("**/*.parquet"))) == 1  # a file without rows is removed
@@ -162,7 +166,7 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
     send(client, IDS)
     monkeypatch.setattr(module.erased, "erase_reports", killed)
     with pytest.raises(KeyboardInterrupt):
-        erase(engine, 1, "m", ids, place, clock.now())
+        erase(engine, 1, "m", ids, place, clock.now(), "ann")
     assert "subject-2" in stored(engine)
     assert client.get("/v1/models/m/predictions/subject-2").status_code == 200
     monkeypatch.undo()
@@ -178,10 +182,10 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
 
     monkeypatch.setattr(frames, "replace_table", second)
     with pytest.raises(KeyboardInterrupt):
-        erase(engine, 1, "m", ids, place, clock.now())
+        erase(engine, 1, "m", ids, place, clock.now(), "ann")
     assert "subject-2" not in stored(engine)
     monkeypatch.undo()
-    done = erase(engine, 1, "m", ids, place, clock.now())
+    done = erase(engine, 1, "m", ids, place, clock.now(), "ann")
     assert (done.new_ids, done.archived_rows) == (0, 2)
     assert sorted(row["id"] for row in archived(tmp_path)) == ["stays-0", "stays-1", "stays-2"]
 
@@ -202,7 +206,7 @@ def test_reports_over_their_rows_and_rows_of_references_go_too(
         connection.execute(sa.update(t.task).values(state="done", document=b"x", finished_at=now))
         memory = two_sample.Memory(1, now, b"state", b"encoded rows")
         assert two_sample.save(connection, 1, 1, memory, None)
-    done = erase(engine, 1, "m", GONE, None, now)
+    done = erase(engine, 1, "m", GONE, None, now, "ann")
     assert (done.reports, done.reference_rows) == (1, 1)
     with reading(engine) as connection:
         assert two_sample.read(connection, 1) == memory._replace(rows=None)

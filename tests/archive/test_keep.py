@@ -179,7 +179,7 @@ def test_an_outcome_that_is_swept_during_an_erasure_is_not_lost(
         return write(place, path, table)
 
     monkeypatch.setattr(frames, "replace_table", swept_meanwhile)
-    done = erase(engine, 1, "m", ["b"], place_of(kept.archive_url), clock.now())
+    done = erase(engine, 1, "m", ["b"], place_of(kept.archive_url), clock.now(), "ann")
     assert done.archived_rows == 1
     sweep(engine, kept, clock.now() + OVER + clock.DAY)
     assert [(row["id"], row["actual"]) for row in archived(tmp_path)] == [("a", "1")]
@@ -195,8 +195,8 @@ def test_an_erasure_that_finds_the_archive_taken_says_so(
     with alone(engine, model, 0.0) as go_on:
         assert go_on is not None
         with pytest.raises(OSError, match="being written by another process"):
-            erase(engine, 1, "m", ["a"], place_of(kept.archive_url), clock.now())
-    assert erase(engine, 1, "m", ["a"], place_of(kept.archive_url), clock.now()).new_ids == 0
+            erase(engine, 1, "m", ["a"], place_of(kept.archive_url), clock.now(), "ann")
+    assert erase(engine, 1, "m", ["a"], place_of(kept.archive_url), clock.now(), "ann").new_ids == 0
 
 
 def test_rows_stay_in_the_log_while_the_archive_takes_nothing(

@@ -18,7 +18,7 @@ from monitor.api.auth import Principal
 from monitor.api.deps import Context
 from monitor.commands.manifest import read_manifest
 from monitor.commands.sections import SECTIONS
-from monitor.store import channels, keys, routing, silences
+from monitor.store import audit, channels, keys, routing, silences
 from monitor.store import tables as t
 from monitor.store.channels import Channel
 from monitor.store.session import make_engine, reading, writing
@@ -92,7 +92,7 @@ def apply(keepwatch: Run, environment: Path, monkeypatch: pytest.MonkeyPatch) ->
 def _rows() -> dict[str, int]:
     engine = make_engine(settings.load())
     with reading(engine) as connection:
-        tables = (t.model, t.model_change, t.channel, t.route, t.silence, t.project_policy)
+        tables = (t.model, t.model_change, t.channel, t.route, t.silence, t.project_policy, t.deed)
         found = {one.name: connection.scalar(sa.select(sa.func.count()).select_from(one)) or 0 for one in tables}
     engine.dispose()
     return found
@@ -104,7 +104,8 @@ def test_a_file_is_applied_whole_and_twice_changes_nothing(apply: Run) -> None:
     assert "+ model loans\n" in out and "    quiet_hours.from: 22:00\n" in out and "    url: (not shown)\n" in out
     assert "hidden-token" not in out and SECRET not in out
     before = _rows()
-    assert before == {"model": 2, "model_change": 2, "channel": 1, "route": 1, "silence": 1, "project_policy": 1}
+    counts = {"model": 2, "model_change": 2, "channel": 1, "route": 1, "silence": 1, "project_policy": 1}
+    assert before == {**counts, "deed": 7}
     assert apply(FILE) == (0, "0 new, 0 changed, 7 unchanged: nothing to do.\n", "")
     assert _rows() == before
 
@@ -128,6 +129,12 @@ def test_a_change_is_shown_and_made_and_a_dry_run_makes_none(apply: Run) -> None
         found = channels.find_channel(connection, 1, "on-call", SECRET_KEY)
         assert found is not None and (found.url, found.secret) == ("https://1.1.1.1/other", SECRET)
         assert routing.get_route(connection, 1, "night").escalate_after == "1h"
+        deeds, _ = audit.deeds(connection, 1, 3)
+    assert sorted((one.actor, one.what, one.subject, one.detail) for one in deeds) == [
+        ("apply", "channel.changed", "on-call", "url"),
+        ("apply", "model.changed", "loans", 'window: "1h" → "1d"'),
+        ("apply", "route.changed", "night", 'escalate_after: "30m" → "1h"'),
+    ]
     engine.dispose()
 
 
@@ -159,7 +166,7 @@ def test_a_silence_that_is_over_is_not_made_and_one_that_was_ended_by_hand_acts_
     with writing(engine) as connection:
         found = silences.find_silence(connection, 1, "reload")
         assert found is not None
-        end_silence(connection, 1, found.id, clock.now())
+        end_silence(connection, 1, found.id, clock.now(), "ann")
     engine.dispose()
     assert "~ silence reload\n    endsAt: 20" in apply(FILE)[1] and _rows()["silence"] == 1
 
@@ -214,7 +221,7 @@ def test_a_namesake_made_by_hand_is_not_what_was_declared(apply: Run) -> None:
     with writing(engine) as connection:
         found = channels.find_channel(connection, 1, "on-call", SECRET_KEY)
         assert found is not None
-        channels.delete_channel(connection, 1, found.id)
+        channels.delete_channel(connection, 1, found.id, clock.now(), "ann")
         make_channel(connection, "https://1.1.1.1/", "on-call")
     engine.dispose()
     assert "0 removed" in apply("channels: {}\n", "--prune")[1] and _rows()["channel"] == 1

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 from monitor import clock, installation, settings
 from monitor.errors import SetupError
 from monitor.settings import Settings
-from monitor.store import catalog, keys, outbox
+from monitor.store import audit, catalog, keys, outbox
 from monitor.store.session import make_engine, reading, writing
 from tests.alerts.receivers import SECRET, Receiver, make_channel
 from tests.keys import OTHER_KEY
@@ -72,6 +72,20 @@ def test_a_mistake_is_one_line_and_exit_code_2(keepwatch: Run, arguments: tuple[
     code, out, err = keepwatch(*arguments)
     assert code == 2 and out == ""
     assert err.count("\n") == 1 and words in err and err.startswith("keepwatch: ")
+
+
+def test_keys_made_by_a_command_say_so_in_the_audit_log(keepwatch: Run) -> None:
+    keepwatch("migrate")
+    key = keepwatch("keys", "create", "--name", "n", "--scope", "admin")[1].strip()
+    keepwatch("keys", "revoke", key)
+    engine = make_engine(settings.load())
+    with reading(engine) as connection:
+        found, _ = audit.deeds(connection, 1, 10)
+    engine.dispose()
+    assert [(one.what, one.actor, one.subject) for one in found] == [
+        ("key.revoked", "command line", "n"),
+        ("key.made", "command line", "n"),
+    ]
 
 
 def test_an_import_says_what_became_what(keepwatch: Run, environment: Path) -> None:

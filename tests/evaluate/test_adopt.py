@@ -31,9 +31,9 @@ def shifted(log: Log, first: int, hours: int) -> list[str]:
 def test_a_change_can_be_adopted_after_fourteen_windows_and_is_no_change_any_more(changed: Log) -> None:
     assert shifted(changed, 0, 6)[0] == "open"
     with pytest.raises(Conflict, match="14 windows since the first evidence, and there are 6"):
-        adopt(changed.engine, changed.model, "features", START, START)
+        adopt(changed.engine, changed.model, "features", START, START, "ann")
     shifted(changed, 7, 10)
-    made = adopt(changed.engine, changed.model, "features", START + 5 * MINUTE, START)
+    made = adopt(changed.engine, changed.model, "features", START + 5 * MINUTE, START, "ann")
     assert made["number"] == 2 and made["source"]["from"] == "2026-03-02T00:00:00Z"
     assert made["rows"] >= LEAST_WINDOWS * 15
     after = shifted(changed, 18, 6)

@@ -201,7 +201,7 @@ def test_the_message_is_written_with_the_alert(engine: Engine) -> None:
     with writing(engine) as connection:
         url, secret = "https://example.org/x", "whsec_" + "a" * 40
         made = channels.Channel(channels.new_id(), 1, "webhook", "on-call", url, secret, (), 0)
-        channels.add_channel(connection, made, SECRET_KEY)
+        channels.add_channel(connection, made, SECRET_KEY, "ann")
     send(log, 0, rows=10)
     send(log, 1)
     evaluate(log)

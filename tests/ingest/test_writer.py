@@ -76,7 +76,7 @@ def test_what_comes_after_a_model_was_deleted_leaves_nothing(writer: Writer, eng
     """The rows were validated for a model that is gone when they are written."""
     found, batch = batch_of(writer, {"id": "late", "features": {"age": 1}})
     with writing(engine) as connection:
-        delete_model(connection, found)
+        delete_model(connection, found, 1, "ann")
     with pytest.raises(NotFound):
         writer.submit(found, batch).result(timeout=10)
     with reading(engine) as connection:

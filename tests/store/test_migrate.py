@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 from monitor.errors import SetupError
 from monitor.settings import Settings
-from monitor.store import id_index, migrate, tasks
+from monitor.store import audit, id_index, migrate, tasks
 from monitor.store.session import make_engine, writing
 from monitor.store.tables import metadata
 from tests.indexed import indexed
@@ -110,6 +110,54 @@ def test_reports_and_back_tests_of_before_are_tasks_after(tmp_path: Path) -> Non
         assert tasks.document(connection, 3, "r") == b"<html>"
         assert waiting.finished_at is None and tasks.claim(connection, "backtest", "y", 1, 1) is not None
         command.downgrade(migrate.config(connection), "0007")
+    engine.dispose()
+
+
+BEFORE_DEEDS = """
+INSERT INTO model (id, project_id, name, task, config, created_at) VALUES (3, 1, 'm', 'binary', '{}', 10);
+INSERT INTO model_change (project_id, model_id, changed_at, changed_by, config)
+    VALUES (1, 3, 10, 'ann', '{"window": "1h"}'), (1, 3, 20, 'bob', '{"window": "2h"}');
+INSERT INTO api_key (id, project_id, name, scope, secret_hash, created_at, revoked_at)
+    VALUES ('k', 1, 'scorer', 'ingest', 'x', 30, 40);
+INSERT INTO alert (id, project_id, model_id, family, state, severity, opened_at, first_evidence_at, updated_at,
+    evidence, budget, causes, text) VALUES ('a', 1, 3, 'features', 'resolved', 'info', 1, 1, 1, 1, '{}', '[]', '');
+INSERT INTO alert_event (id, project_id, alert_id, at, type, actor, text, comment)
+    VALUES (1, 1, 'a', 5, 'alert.firing', 'keepwatch', '', NULL), (2, 1, 'a', 6, 'alert.comment', 'eve', '', 'hm'),
+           (3, 1, 'a', 7, 'alert.resolved', 'eve', '', NULL);
+INSERT INTO notification (project_id, model_id, alert_id, event_id, channel_id, round, type, state, reason, detail,
+    created_at, changed_at) VALUES (1, 3, 'a', 3, 'c', 0, 'alert.resolved', 'dropped', '', '', 50, 50);
+INSERT INTO silence (id, project_id, matchers, starts_at, ends_at, comment, created_by, created_at, updated_at) VALUES
+    ('s', 1, '[{"name": "model", "value": "m", "isRegex": true, "isEqual": false}]', 1, 2, 'why', 'ann', 60, 60);
+INSERT INTO reference (project_id, model_id, number, binning, provisional, created_at, rows, source, profile, windows)
+    VALUES (1, 3, 1, 1, 1, 70, 9, '{}', x'', x''), (1, 3, 2, 1, 0, 80, 9, '{"rows": 9}', x'', x''),
+           (1, 3, 3, 2, 0, 80, 9, '{"remade_from": 2}', x'', x'');
+INSERT INTO erased (model_id, hash, project_id, erased_at) VALUES (3, x'01', 1, 90), (3, x'02', 1, 90)
+"""
+
+
+def test_who_did_what_before_is_what_the_other_tables_know(tmp_path: Path) -> None:
+    engine = make_engine(Settings(database_url=f"sqlite:///{tmp_path}/old.db"), create=True)
+    with writing(engine) as connection:
+        command.upgrade(migrate.config(connection), "0012")
+        for statement in BEFORE_DEEDS.split(";"):
+            connection.exec_driver_sql(statement)
+    assert migrate.upgrade(engine) is True
+    with writing(engine) as connection:
+        audit.note(connection, 1, 90, "ann", "route.deleted", "later")
+        found, _ = audit.deeds(connection, 1, 100)
+        assert [(one.at, one.actor, one.what, one.subject, one.detail) for one in reversed(found)] == [
+            (6, "eve", "alert.commented", "m: features", "hm"),  # the model's clock: nothing says more
+            (10, "ann", "model.made", "m", ""),
+            (20, "bob", "model.changed", "m", 'window: "1h" → "2h"'),
+            (30, "", "key.made", "scorer", "ingest, k"),
+            (40, "", "key.revoked", "scorer", "k"),
+            (50, "eve", "alert.resolved", "m: features", ""),
+            (60, "ann", "silence.made", 'model!~"m"', "why"),
+            (80, "", "reference.made", "m", "reference 2, 9 rows"),
+            (90, "command line", "rows.erased", "m", "2 ids"),
+            (90, "ann", "route.deleted", "later", ""),
+        ]
+        command.downgrade(migrate.config(connection), "0012")
     engine.dispose()
 
 

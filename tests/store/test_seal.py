@@ -64,7 +64,7 @@ def test_another_key_or_none_is_told(key: SecretStr | None) -> None:
 def test_without_a_key_nothing_is_stored(sqlite_engine: Engine) -> None:
     channel = channels.Channel("channel_1", 1, "webhook", "pager", URL, SECRET, (), 0)
     with pytest.raises(SetupError, match="KEEPWATCH_SECRET_KEY"), writing(sqlite_engine) as connection:
-        channels.add_channel(connection, channel, None)
+        channels.add_channel(connection, channel, None, "ann")
 
 
 def test_a_row_holds_sealed_texts_alone(engine: Engine) -> None:

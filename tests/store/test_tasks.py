@@ -189,7 +189,7 @@ def test_work_on_a_model_that_was_deleted_is_no_failure(
 
     def do(work: Work) -> Done:
         with writing(work.engine) as connection:
-            catalog.delete_model(connection, catalog.get_model(connection, 1, "m"))
+            catalog.delete_model(connection, catalog.get_model(connection, 1, "m"), 1, "ann")
         raise NotFound("no such model")
 
     monkeypatch.setitem(tasks.KINDS, "report", tasks.Kind(do))
