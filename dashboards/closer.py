@@ -49,7 +49,7 @@ def rows(
     visit: Page,
     model: str,
     feature: Annotated[str | None, Query(max_length=300)] = None,
-    after: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    before: Annotated[int | None, Query(ge=0, le=2**62)] = None,
     from_: From = None,
     to: To = None,
     range_: Range = None,
@@ -59,6 +59,6 @@ def rows(
         known = get_model(connection, visit.project_id, model)
         now = model_now(connection, known, clock.now())
         shown = stretch.choose(connection, known, now, range_ or features_page.USUAL, from_, to)
-        found = rows_page.load(connection, known, shown, feature, after)
+        found = rows_page.load(connection, known, shown, feature, before)
         frame = visit.frame(connection, "models")
     return page("rows.html", frame, page=found)

@@ -1,6 +1,6 @@
-"""The rows of a stretch as they came: the only page that reads them, fifty at a time and only when somebody asks."""
+"""The rows of a stretch, what came last first: the only page that reads rows, and only when somebody asks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,6 +19,8 @@ MOST_READ = 100_000  # rows that are looked through for a page
 SHOWN = 40  # features and tags; more make a table that nobody reads
 _FIRST = ("timestamp", "version", "role", "prediction", "score")
 
+Found = tuple[int, pa.RecordBatch, int]  # a row: its number, its block, its place in the block
+
 
 @dataclass(frozen=True)
 class Row:
@@ -36,8 +38,7 @@ class Row:
 
 @dataclass(frozen=True)
 class RowsPage:
-    """`following`: the number of the row that the next page begins behind; `more`: reading ended before the page was
-    full."""
+    """`following`: the next page holds rows below this number; `more`: reading ended before the page was full."""
 
     model: Model
     zone: Zone
@@ -51,24 +52,17 @@ class RowsPage:
     more: bool
 
 
-def load(connection: Connection, model: Model, stretch: Stretch, feature: str | None, after: int | None) -> RowsPage:
-    """Fifty rows in the order in which they came, those behind row number `after`; `feature` is shown first."""
+def load(connection: Connection, model: Model, stretch: Stretch, feature: str | None, before: int | None) -> RowsPage:
+    """Fifty rows, what came last first, those below row number `before`; `feature` is shown first.
+
+    Numbers grow with every row that comes: what comes while somebody reads moves no row to another page.
+    """
     known = [name for name, kind in (model.features or {}).items() if kind != "ignored"]
     names = sorted(known, key=lambda name: name != feature)[:SHOWN]
     versions = version_names(connection, model.id)
     columns = ["id", *_FIRST, *(FEATURE + name for name in names)]
-    found: list[tuple[int, pa.RecordBatch, int]] = []
-    read = 0
-    for number, batch, place in _rows(connection, model, stretch, columns, -1 if after is None else after):
-        if place < 0:
-            read += batch.num_rows
-            if read > MOST_READ:
-                break
-            continue
-        found.append((number, batch, place))
-        if len(found) > PAGE:
-            break
-    shown, more = found[:PAGE], read > MOST_READ
+    found, reached = _read(connection, model, stretch, columns, before)
+    shown, more = found[:PAGE], reached is not None
     ids = [str(batch.column("id")[place]) for _, batch, place in shown]
     keys = keys_of(ids)
     held = outcomes.held_outcomes(connection, model.id, keys, regression=model.task == "regression") if ids else {}
@@ -82,25 +76,34 @@ def load(connection: Connection, model: Model, stretch: Stretch, feature: str | 
         feature=feature or "",
         left_out=max(0, len(known) - SHOWN),
         rows=rows,
-        following=shown[-1][0] if len(found) > PAGE or (more and shown) else None,
-        first=after is None,
+        following=shown[-1][0] if len(found) > PAGE else reached,
+        first=before is None,
         more=more,
     )
 
 
-def _rows(
-    connection: Connection, model: Model, stretch: Stretch, columns: list[str], after: int
-) -> Iterator[tuple[int, pa.RecordBatch, int]]:
-    """(number, block, place) of each row of the stretch behind `after`; before each block its size, with place -1."""
+def _read(
+    connection: Connection, model: Model, stretch: Stretch, columns: list[str], before: int | None
+) -> tuple[list[Found], int | None]:
+    """A page's rows and one more where there are more, the last first; and where reading was broken off, None if not.
+
+    At least one block is read, so that page after page comes to the end, however few of the rows are of the stretch.
+    """
+    found: list[Found] = []
+    read, reached = 0, None
     source = blocks.read_blocks_between(
-        connection, model.id, stretch.from_us, stretch.to_us, columns, from_row=after + 1
+        connection, model.id, stretch.from_us, stretch.to_us, columns, before, last_first=True
     )
     for first, batch in source:
-        yield first, batch, -1
+        if read and read + batch.num_rows > MOST_READ:
+            return found, reached
         stamps = batch.column("timestamp").to_numpy()
-        for place in ((stamps >= stretch.from_us) & (stamps < stretch.to_us)).nonzero()[0].tolist():
-            if first + place > after:
-                yield first + place, batch, place
+        places = ((stamps >= stretch.from_us) & (stamps < stretch.to_us)).nonzero()[0]
+        found += [(first + place, batch, place) for place in places[::-1].tolist()]
+        if len(found) > PAGE:
+            return found[: PAGE + 1], None
+        read, reached = read + batch.num_rows, first
+    return found, None
 
 
 def _row(batch: pa.RecordBatch, place: int, names: Sequence[str], versions: dict[int, str], actual: str) -> Row:

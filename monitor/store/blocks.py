@@ -215,21 +215,21 @@ def read_blocks_between(
     to_at: int,
     columns: Sequence[str] | None = None,
     below_row: int | None = None,
-    from_row: int = 0,
+    *,
+    last_first: bool = False,
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The blocks that may hold rows with from_at <= timestamp < to_at; the caller picks the rows.
+    """The blocks that may hold rows with from_at <= timestamp < to_at, by their numbers; the caller picks the rows.
 
-    `below_row` leaves out rows from that number on, for a view that agrees with a watermark; `from_row` the blocks that
-    end before that number.
+    `below_row` leaves out rows from that number on, for a view that agrees with a watermark, or the page before;
+    `last_first` begins with the block that came last.
     """
     query = sa.select(block.c.first_row, block.c.payload).where(
         block.c.model_id == model_id, block.c.min_timestamp < to_at, block.c.max_timestamp >= from_at
     )
     if below_row is not None:
         query = query.where(block.c.first_row < below_row)
-    if from_row:
-        query = query.where(block.c.first_row + block.c.rows > from_row)
-    query = query.order_by(block.c.first_row).execution_options(yield_per=16)
+    order = block.c.first_row.desc() if last_first else block.c.first_row
+    query = query.order_by(order).execution_options(yield_per=16)
     for number, batch in _decoded(connection, query, columns):
         if below_row is not None and number + batch.num_rows > below_row:
             batch = batch.slice(0, below_row - number)

@@ -1,7 +1,9 @@
-"""The rows behind a number: paged, in the order in which they came, and no more than are asked for."""
+"""The rows behind a number: paged, what came last first, and no more than are asked for."""
 
 import re
+from collections.abc import Iterator
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
@@ -26,11 +28,11 @@ def ids(html: str) -> list[str]:
 
 
 def following(html: str) -> str | None:
-    found = re.search(r'<a href="([^"]*)" rel="next">Next rows', html)
+    found = re.search(r'<a href="([^"]*)" rel="next">Older rows', html)
     return None if found is None else found[1].replace("&amp;", "&")
 
 
-def test_every_row_of_a_stretch_is_on_one_page_and_in_order(pages: TestClient, seeded: Seeded) -> None:
+def test_every_row_of_a_stretch_is_on_one_page_and_the_newest_comes_first(pages: TestClient, seeded: Seeded) -> None:
     url: str | None = LINKS.rows(seeded.drifting, **TWO)
     seen: list[str] = []
     while url is not None:
@@ -41,7 +43,7 @@ def test_every_row_of_a_stretch_is_on_one_page_and_in_order(pages: TestClient, s
         url = following(html)
     asked = {"metric": "volume", "from": clock.render(FROM), "to": clock.render(TO)}
     assert len(seen) == pages.get(f"/v1/models/{seeded.drifting}/summary", params=asked).json()["value"] > rows.PAGE
-    assert seen == sorted(set(seen), key=lambda one: [int(part) for part in one.split("-")])
+    assert seen == sorted(set(seen), key=lambda one: [int(part) for part in one.split("-")], reverse=True)
 
 
 def test_a_row_stands_with_its_outcome_and_the_feature_asked_for_first(pages: TestClient, seeded: Seeded) -> None:
@@ -59,31 +61,47 @@ def test_a_stretch_without_rows_says_so(pages: TestClient, seeded: Seeded) -> No
     assert "No rows here" in pages.get(LINKS.rows(seeded.empty)).text
 
 
-def test_reading_stops_where_too_many_other_rows_lie_between(
+def test_reading_stops_where_too_many_other_rows_lie_between_and_the_next_page_goes_on(
     pages: TestClient, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "MOST_READ", 100)
-    html = pages.get(LINKS.rows(seeded.drifting, **TWO)).text
-    assert "reading stopped early" in html
-
-
-def test_a_page_asks_for_no_block_that_ends_before_it(
-    pages: TestClient, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[int] = []
     real = blocks.read_blocks_between
 
-    def noted(*given: object, from_row: int = 0, **more: object) -> object:
-        begun.append(from_row)
-        return real(*given, from_row=from_row, **more)  # type: ignore[arg-type]
+    def in_pieces(*given: object, **more: object) -> Iterator[tuple[int, pa.RecordBatch]]:
+        for first, batch in real(*given, **more):  # type: ignore[arg-type]
+            for start in reversed(range(0, batch.num_rows, 40)):
+                yield first + start, batch.slice(start, 40)
+
+    monkeypatch.setattr(blocks, "read_blocks_between", in_pieces)
+    monkeypatch.setattr(rows, "MOST_READ", 100)
+    url: str | None = LINKS.rows(seeded.drifting, **TWO)
+    seen: list[str] = []
+    pages_read = 0
+    while url is not None:
+        html = pages.get(url).text
+        seen += ids(html)
+        url = following(html)
+        assert ("reading stopped early" in html) <= (url is not None)
+        pages_read += 1
+    assert pages_read > 5 and len(seen) == len(set(seen)) > rows.PAGE
+
+
+def test_a_page_asks_for_no_block_of_the_pages_before_it(
+    pages: TestClient, seeded: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[object] = []
+    real = blocks.read_blocks_between
+
+    def noted(*given: object, **more: object) -> object:
+        begun.append(given[-1])
+        return real(*given, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(blocks, "read_blocks_between", noted)
     first = pages.get(LINKS.rows(seeded.drifting, **TWO)).text
     again = following(first)
     assert again is not None
     window, place = map(int, ids(first)[-1].split("-"))
-    assert ids(pages.get(again).text)[0] in (f"{window}-{place + 1}", f"{window + 1}-0")
-    assert begun == [0, window * ROWS + place + 1]
+    assert ids(pages.get(again).text)[0] in (f"{window}-{place - 1}", f"{window - 1}-{ROWS - 1}")
+    assert begun == [None, window * ROWS + place]
 
 
 def test_an_alert_leads_to_the_rows_that_show_it(pages: TestClient, seeded: Seeded, seeded_engine: Engine) -> None:
