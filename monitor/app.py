@@ -37,6 +37,7 @@ from monitor.api import (
 from monitor.api.auth import KeyRing
 from monitor.api.gate import Gate
 from monitor.api.hot import HotRoutes
+from monitor.api.parameters import STRICT
 from monitor.ingest import tables
 from monitor.ingest.fairness import Admission, Turns
 from monitor.ingest.singles import Singles
@@ -70,6 +71,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     slices.router,
     dashboards.router,
 )
+OPEN = (foreign.router, health.router, metrics.router, docs.router, dashboards.router)  # to parameters of any name
 
 
 def create_app(
@@ -119,7 +121,7 @@ def create_app(
     state.admission, state.turns = Admission(max(BODIES, 6 * settings.max_body)), Turns(DECODED_AT_ONCE)
     problems.install(app, error_page)
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=None if router in OPEN else STRICT)
     app.add_middleware(HotRoutes, handlers=ingest.hot_handlers())
     app.add_middleware(Gate, ring=ring, settings=settings, hosts=tuple(hosts))
     return app

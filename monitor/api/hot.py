@@ -2,7 +2,8 @@
 
 They are declared like all the others (`api/ingest`), and so are in /openapi.json and on the docs page; what they answer
 is the same function's. Only the way from the gate to it is shorter: no search among the routes, no injected arguments.
-What is raised here the gate answers, as it does behind every route.
+With a query the way is the usual one, where parameters are checked. What is raised here the gate answers, as it does
+behind every route.
 """
 
 import re
@@ -33,7 +34,8 @@ class HotRoutes:
         self.handlers = handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        match = _PATH.fullmatch(own_path(scope)) if scope["type"] == "http" and scope["method"] == "POST" else None
+        plain = scope["type"] == "http" and scope["method"] == "POST" and not scope["query_string"]
+        match = _PATH.fullmatch(own_path(scope)) if plain else None
         if match is None:
             await self.app(scope, receive, send)
             return
