@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from monitor.api.auth import Principal
 from monitor.errors import Invalid, Unauthorized, Unreadable, UnsupportedEncoding
+from monitor.ingest.wording import not_json
 from monitor.settings import Settings
 from monitor.store import catalog
 from monitor.store.session import reading
@@ -64,10 +65,11 @@ async def json_object(request: Request) -> dict[str, Any]:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json" and not content_type.endswith("+json"):
         raise UnsupportedEncoding("send application/json")
+    raw = await request.body()
     try:
-        body = orjson.loads(await request.body())
+        body = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        raise Unreadable("the body is not JSON") from None
+        raise Unreadable(not_json(raw)) from None
     if not isinstance(body, dict):
         raise Invalid("the body must be a JSON object")
     return body

@@ -114,11 +114,29 @@ def _reason(error: Mapping[str, Any]) -> str:
         return "is required"
     if kind == "extra_forbidden":
         return "is not a field that is known here"
-    limits = {name: value for name, value in (error.get("ctx") or {}).items() if isinstance(value, int | float)}
-    words = kind.replace("_", " ")
-    return f"is not valid ({words}{', ' if limits else ''}{', '.join(f'{n} {v}' for n, v in limits.items())})"
+    context = error.get("ctx") or {}
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if kind == "literal_error":
+        return f"must be one of {str(context['expected']).replace(' or ', ', ')}"
+    limits = [f"{words} {context[name]}" for name, words in _LIMITS.items() if name in context]
+    return " and ".join(limits) or "is not valid"
 
 
+_WORDS = {
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "string_too_short": "must not be empty",
+}
+_LIMITS = {
+    "ge": "must be at least",
+    "gt": "must be above",
+    "le": "must be at most",
+    "lt": "must be below",
+    "max_length": "must have at most so many characters:",
+}
 Shown = Callable[[Request, Problem], Response | None]
 
 

@@ -20,6 +20,7 @@ from monitor.errors import Unreadable as UnreadableBody
 from monitor.ingest import assemble
 from monitor.ingest.draft import Draft, Rejection, as_json, clip
 from monitor.ingest.rowtypes import LOOSE_ROW, LOOSE_ROW_WITH_ACTUAL, Envelope, OutcomeRow, OutcomeRows, Typed, typed
+from monitor.ingest.wording import not_json, told
 from monitor.store.catalog import Model
 
 MAX_ROWS = 10_000
@@ -86,7 +87,7 @@ def _shape(body: bytes) -> str:
             raise Invalid("a number is outside the range of a double") from None
         raise Invalid('send one row, {"rows": […]} or {"columns": {…}}') from None
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise UnreadableBody("the body is not valid JSON in UTF-8") from None
+        raise UnreadableBody(not_json(body)) from None
     if either.rows is not None:
         return "rows"
     return "columns" if either.columns is not None else "row"
@@ -137,7 +138,7 @@ def _loose_rows(body: bytes, shape: str, max_rows: int) -> Sequence[msgspec.Raw]
     except msgspec.ValidationError as error:
         raise _shape_error(error) from None
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise UnreadableBody("the body is not valid JSON in UTF-8") from None
+        raise UnreadableBody(not_json(body)) from None
     columns = bytes(envelope.columns)
     if envelope.rows is not None and columns:
         raise Invalid.field("columns", "send either rows or columns, not both")
@@ -164,7 +165,7 @@ def _rows_of_columns(raw: bytes, max_rows: int) -> list[msgspec.Raw]:
     except RecursionError:
         raise UnreadableBody("the JSON is nested too deeply") from None
     except UnicodeDecodeError:
-        raise UnreadableBody("the body is not valid JSON in UTF-8") from None
+        raise UnreadableBody(not_json(raw)) from None
     except msgspec.ValidationError:
         raise Invalid.field("columns", "a number is outside the range of a double") from None
     if not isinstance(columns, dict):
@@ -212,21 +213,18 @@ def _each(
             rows.append(decoder.decode(raw))
             places.append(place)
         except msgspec.ValidationError as error:
-            rejected.append(Rejection(place, id_of(raw), "invalid", plain(error), clip(bytes(raw))))
+            why = told(error, bytes(raw), names_of(decoder))
+            rejected.append(Rejection(place, id_of(raw), "invalid", why, clip(bytes(raw))))
         except RecursionError:
             rejected.append(Rejection(place, None, "invalid", "nested too deeply", clip(bytes(raw))))
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise UnreadableBody("the body is not valid JSON in UTF-8") from None
+            raise UnreadableBody(not_json(bytes(raw))) from None
     return rows, places, rejected
 
 
-def plain(error: msgspec.ValidationError) -> str:
-    """msgspec's message with the field first: "features.age: expected a number"."""
-    text, _, path = str(error).partition(" - at `$")
-    path = path.rstrip("`").lstrip(".")
-    message = f"{path}: {text}" if path else text
-    # A name that is not known stands in it: whatever the sender called it, this must be fit to be stored and shown.
-    return "".join(letter if letter.isprintable() else "?" for letter in message[:400])
+def names_of(decoder: "msgspec.json.Decoder[Any]") -> tuple[str, ...]:
+    """The fields of the struct that a decoder reads."""
+    return tuple(decoder.type.__struct_encode_fields__)
 
 
 def id_of(raw: msgspec.Raw) -> str | None:

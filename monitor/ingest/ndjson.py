@@ -3,7 +3,6 @@
 A line that cannot be read is rejected like any other bad row; the lines around it are stored.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +14,7 @@ from monitor.errors import TooLarge
 from monitor.ingest import assemble, decode
 from monitor.ingest.draft import Draft, Rejection, clip
 from monitor.ingest.rowtypes import LOOSE_ROW, LOOSE_ROW_WITH_ACTUAL, OutcomeRow, typed
+from monitor.ingest.wording import not_json, told
 from monitor.store.catalog import Model
 
 GROUP_ROWS = 5_000
@@ -95,28 +95,27 @@ def _assembled(rows: list[Any], model: Model, kind: str) -> Draft:
 
 
 @lru_cache(maxsize=3)
-def _loose_decoder(kind: str) -> Callable[[bytes], Any]:
+def _loose_decoder(kind: str) -> "msgspec.json.Decoder[Any]":
     if kind == "outcomes":
-        return _OUTCOME.decode
-    return msgspec.json.Decoder(LOOSE_ROW_WITH_ACTUAL if kind == "reference" else LOOSE_ROW).decode
+        return _OUTCOME
+    return msgspec.json.Decoder(LOOSE_ROW_WITH_ACTUAL if kind == "reference" else LOOSE_ROW)
 
 
 def _loose(lines: list[bytes], model: Model, kind: str) -> Draft:
     """Each line by itself."""
-    read = _loose_decoder(kind)
+    decoder = _loose_decoder(kind)
     rows: list[Any] = []
     places: list[int] = []
     rejected: list[Rejection] = []
     for place, line in enumerate(lines):
         try:
-            rows.append(read(line))
+            rows.append(decoder.decode(line))
             places.append(place)
         except msgspec.ValidationError as error:
-            raw = msgspec.Raw(line)
-            rejected.append(Rejection(place, decode.id_of(raw), "invalid", decode.plain(error), clip(line)))
+            row_id, why = decode.id_of(msgspec.Raw(line)), told(error, line, decode.names_of(decoder))
+            rejected.append(Rejection(place, row_id, "invalid", why, clip(line)))
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            why = "the line is not a JSON object in UTF-8"
-            rejected.append(Rejection(place, None, "invalid", why, clip(line)))
+            rejected.append(Rejection(place, None, "invalid", not_json(line, "the line"), clip(line)))
     index = np.array(places, np.int64)
     if kind == "outcomes":
         return decode.outcome_draft(rows, model, index, len(lines), rejected)

@@ -126,4 +126,23 @@ def test_a_database_that_is_gone_is_503(sqlite_settings, sqlite_engine, make_key
 
 def test_a_reason_holds_nothing_of_the_input() -> None:
     error = {"type": "greater_than_equal", "ctx": {"ge": 1, "input": CANARY}, "input": CANARY}
-    assert problems._reason(error) == "is not valid (greater than equal, ge 1)"
+    assert problems._reason(error) == "must be at least 1"
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("/v1/models?limit=many", "limit: must be a whole number"),
+        ("/v1/models?limit=0", "limit: must be at least 1"),
+        ("/v1/models?limit=5000", "limit: must be at most 1000"),
+        ("/v1/silences?state=over", "state: must be one of 'pending', 'active', 'expired'"),
+        ("/v1/models/m/summary?metric=volume&exact=perhaps", "exact: must be true or false"),
+        ("/v1/models/m/series?metric=volume&step=" + "1" * 9, "step: must have at most so many characters: 8"),
+        ("/v1/models/m/series", "metric: is required"),
+    ],
+)
+def test_a_query_that_is_not_valid_says_what_was_expected(
+    client: TestClient, reader: Headers, query: str, words: str
+) -> None:
+    answer = client.get(query, headers=reader)
+    assert (answer.status_code, answer.json()["detail"]) == (422, words)

@@ -18,6 +18,7 @@ from monitor.ingest.formats import payload
 from monitor.ingest.formats.base import Piece, Row, Unmapped, Wanted, nothing_of, version_name
 from monitor.ingest.formats.source import Source, parsed
 from monitor.ingest.pairs import REQUEST, RESPONSE, Half, checked
+from monitor.ingest.wording import not_json
 from monitor.store.catalog import Model
 
 MAX_EVENTS = 10_000
@@ -86,7 +87,7 @@ def parsed_or_unreadable(body: bytes) -> Any:
     """
     content = parsed(body)
     if content is None:
-        raise Unreadable("the body is not valid JSON in UTF-8")
+        raise Unreadable(not_json(body))
     return content
 
 

@@ -8,6 +8,7 @@ import orjson
 
 from monitor.errors import Invalid, TooLarge, Unreadable, UnsupportedEncoding
 from monitor.ingest.formats.source import parsed
+from monitor.ingest.wording import not_json
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -97,7 +98,7 @@ def _value(value: Any) -> Any:
 def _of_json(body: bytes) -> Iterator[LogRecord]:
     request = parsed(body)
     if request is None:
-        raise Unreadable("the body is not valid JSON in UTF-8")
+        raise Unreadable(not_json(body))
     for resource_logs in _listed(request, "resourceLogs"):
         attributes = _object(resource_logs, "resource")
         resource = dict(_pairs(_listed(attributes, "attributes")))
