@@ -254,14 +254,19 @@ def test_the_command_says_so_and_its_exit_code_too(
     assert (
         "FAIL  schedule" in said and f"WARN  starved       {log.model.name}: " in said and "-> Set window to 6h" in said
     )
-    assert cli.run_command(["doctor", "--json", "--model", "none"]) == 1
+    assert cli.run_command(["doctor", "--model", "typo"]) == 2
+    refused = capsys.readouterr()
+    assert refused.out == "" and refused.err.count("\n") == 1 and f"there are {log.model.name}" in refused.err
+    with writing(sqlite_engine) as connection:
+        catalog.put_model(connection, 1, "young", {"task": "binary"}, clock.now(), "ann")
+    assert cli.run_command(["doctor", "--json", "--model", "young"]) == 1
     shown = json.loads(capsys.readouterr().out)
     assert shown["well"] is False and shown["settings"]["KEEPWATCH_SECRET_KEY"] == "set, hidden"
     leader = leadership.make(sqlite_settings, sqlite_engine)
     Jobs(sqlite_engine, sqlite_settings, leader)._note_tick()
     with writing(sqlite_engine) as connection:
         keys.create_key(connection, 1, "n", "admin", clock.now())
-    assert cli.run_command(["doctor", "--model", "none"]) == 0
+    assert cli.run_command(["doctor", "--model", "young"]) == 0
     leader.close()
 
 

@@ -37,15 +37,16 @@ def create(
     name: Annotated[str, typer.Option(help="Who or what will use it.")],
     scope: Annotated[str, typer.Option(help="ingest, read or admin.")],
     project: Project = "default",
+    new_project: Annotated[bool, typer.Option("--new-project", help="Make the project if there is none.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a key; its secret is shown once."""
+    """Make a key; its secret is shown once. With --new-project the key is the first of a project of its own."""
     from monitor.store import audit, keys
     from monitor.store.session import writing
 
     now = clock.now()
     with opened() as engine, writing(engine) as connection:
-        project_id = keys.project_id_of(connection, project, now)
+        project_id = keys.project_id_of(connection, project, now if new_project else None)
         made = keys.create_key(connection, project_id, name, scope, now, audit.MACHINE)
     if as_json:
         say_json({"key": made, "name": name, "scope": scope, "project": project})

@@ -1,7 +1,7 @@
 """Reading the JSON object of a request strictly: every field is taken out, and what is left over is an error."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from monitor import clock
@@ -10,6 +10,7 @@ from monitor.errors import Invalid
 
 MAX_TEXT = 256  # bytes of UTF-8
 LONGEST = 3650 * clock.DAY
+MOST_LISTED = 20
 
 
 def text_error(value: object) -> str | None:
@@ -31,6 +32,13 @@ def printable(name: object) -> str:
     """A field's name, short and safe to show."""
     text = str(name)[:100]
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names that there are, for who gave another one: `default, lab`; of many the first twenty by name."""
+    known = sorted(names)
+    more = f" and {len(known) - MOST_LISTED} more" if len(known) > MOST_LISTED else ""
+    return ", ".join(map(printable, known[:MOST_LISTED])) + more
 
 
 class Reader:

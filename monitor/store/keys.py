@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 from monitor.errors import NotFound, SetupError
 from monitor.store import audit
 from monitor.store import tables as t
+from monitor.store.body import listed
 
 SCOPES = ("ingest", "read", "admin")
 GIVEN_NAME = "KEEPWATCH_ADMIN_KEY"
@@ -173,13 +174,17 @@ def project_id_of(connection: Connection, name: str, now: int | None = None) -> 
     """The number of a project; with `now`, a project of a new name is made.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFound: there is none of that name; the message says which there are.
+        SetupError: a new name is none.
     """
     found = connection.scalar(sa.select(t.project.c.id).where(t.project.c.name == name))
     if found is not None:
         return int(found)
     if now is None:
-        raise NotFound("there is no project of that name")
+        known = listed(connection.scalars(sa.select(t.project.c.name)))
+        raise NotFound(f"there is no project of that name: there are {known}")
+    if not 1 <= len(name) <= 100 or not name.isprintable():
+        raise SetupError("the name of a project has 1 to 100 printable characters")
     made = connection.execute(sa.insert(t.project).values(name=name, created_at=now).returning(t.project.c.id))
     return int(made.scalar_one())
 

@@ -59,6 +59,12 @@ def test_a_missing_database_is_refused_in_one_line(
         (("login", "--project", "nowhere"), "no project"),
         (("evaluate", "--model", "absent"), "no model"),
         (("evaluate", "--until", "yesterday"), "--until"),
+        (("evaluate", "--project", "typo"), "there are default"),
+        (("doctor", "--model", "typo"), "there is no model of that name: there are m"),
+        (("doctor", "--project", "typo"), "there is no project of that name: there are default"),
+        (("login", "--project", "typo"), "there are default"),
+        (("keys", "create", "--name", "n", "--scope", "read", "--project", "typo"), "there are default"),
+        (("keys", "create", "--name", "n", "--scope", "read", "--project", "", "--new-project"), "printable"),
         (("import", "rows.csv", "--model", "m", "--kind", "labels"), "--kind"),
         (("import", "absent.csv", "--model", "m", "--kind", "outcomes"), "absent.csv"),
         (("import", "absent.csv", "--model", "absent", "--kind", "outcomes"), "no model"),
@@ -72,6 +78,26 @@ def test_a_mistake_is_one_line_and_exit_code_2(keepwatch: Run, arguments: tuple[
     code, out, err = keepwatch(*arguments)
     assert code == 2 and out == ""
     assert err.count("\n") == 1 and words in err and err.startswith("keepwatch: ")
+
+
+def test_a_project_is_made_when_it_is_asked_for_and_only_then(keepwatch: Run) -> None:
+    keepwatch("migrate")
+    create = ("keys", "create", "--name", "n", "--scope", "admin", "--project", "lab")
+    assert keepwatch(*create)[0] == 2
+    assert json.loads(keepwatch(*create, "--new-project", "--json")[1])["project"] == "lab"
+    assert keepwatch(*create)[0] == 0 and keepwatch(*create, "--new-project")[0] == 0
+    listed = json.loads(keepwatch("keys", "list", "--json")[1])["keys"]
+    assert [one["project"] for one in listed] == [2, 2, 2]
+    assert "there are default, lab" in keepwatch("login", "--project", "lba")[2]
+
+
+def test_the_doctor_looks_at_the_model_that_is_named(keepwatch: Run) -> None:
+    keepwatch("migrate")
+    assert "there is none yet" in keepwatch("doctor", "--model", "m")[2]
+    for name in ("m", "other"):
+        put_model(name)
+    told = json.loads(keepwatch("doctor", "--model", "m", "--json")[1])["findings"]
+    assert {one["model"] for one in told} <= {"m", None}
 
 
 def test_keys_made_by_a_command_say_so_in_the_audit_log(keepwatch: Run) -> None:
@@ -166,13 +192,6 @@ def test_keys_are_made_listed_and_revoked(keepwatch: Run) -> None:
     assert secret not in listed and secret not in keepwatch("keys", "list")[1]
     assert keepwatch("keys", "revoke", key_id)[0] == 0
     assert json.loads(keepwatch("keys", "list", "--json")[1])["keys"][0]["revoked_at"] is not None
-
-
-def test_a_key_of_a_new_project_makes_the_project(keepwatch: Run) -> None:
-    keepwatch("migrate")
-    made = json.loads(keepwatch("keys", "create", "--name", "n", "--scope", "read", "--project", "risk", "--json")[1])
-    assert made["project"] == "risk" and made["key"].startswith("kw_")
-    assert json.loads(keepwatch("keys", "list", "--json")[1])["keys"][0]["project"] == 2
 
 
 def test_the_secret_of_a_key_is_not_in_the_database(keepwatch: Run, environment: Path) -> None:
