@@ -1,12 +1,15 @@
 """The web half, put together: one gate in front, the routers of every noun, the pages, one writer behind."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp
 
 from dashboards import routes as dashboards
 from dashboards.visit import error_page
@@ -104,7 +107,12 @@ def create_app(
             with suppress(SQLAlchemyError):
                 await run_in_threadpool(ring.flush)
 
-    app = FastAPI(
+    def in_front(inner: ASGIApp) -> ASGIApp:
+        hot = HotRoutes(inner, ingest.hot_handlers())
+        return Gate(hot, ring, settings, tuple(hosts))
+
+    app = _Application(
+        in_front,
         title="Keepwatch",
         summary="Production model monitoring",
         version=own_version(),
@@ -122,6 +130,21 @@ def create_app(
     problems.install(app, error_page)
     for router in ROUTERS:
         app.include_router(router, dependencies=None if router in OPEN else STRICT)
-    app.add_middleware(HotRoutes, handlers=ingest.hot_handlers())
-    app.add_middleware(Gate, ring=ring, settings=settings, hosts=tuple(hosts))
     return app
+
+
+class _Application(FastAPI):
+    """FastAPI with layers of ours in front of all of its own.
+
+    The gate answers whatever is raised, so Starlette's last resort, the outermost of its layers, is left out.
+    """
+
+    def __init__(self, in_front: Callable[[ASGIApp], ASGIApp], **named: Any) -> None:
+        super().__init__(**named)
+        self._in_front = in_front
+
+    def build_middleware_stack(self) -> ASGIApp:
+        last_resort = super().build_middleware_stack()
+        if not isinstance(last_resort, ServerErrorMiddleware):
+            raise TypeError("Starlette's outermost layer is another one now: see what it does before leaving it out")
+        return self._in_front(last_resort.app)

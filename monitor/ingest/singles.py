@@ -6,6 +6,7 @@ own; a body that does not fit the model's schema is decoded by itself and can sp
 """
 
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 MOST = 500  # rows that are decoded together
 MAX_BYTES = 64 * 1024  # of one body: longer ones are worth columns of their own
 MAX_WAITING = 20_000
+CROWD = 16  # rows at once from which on there are probably more on their way
+LOOK_SECONDS, MOST_LOOKS = 0.001, 8
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Singles:
         self._queue: SimpleQueue[_Single | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self._last = 0  # how many were decoded together last
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="singles", daemon=True)
@@ -89,13 +93,26 @@ class Singles:
                 done.exception()
 
     def _next(self) -> tuple[list[_Single], bool]:
+        """What waits, and whether it is the end. A crowd is let in whole before its door is shut."""
         found: list[_Single] = []
         while len(found) < MOST and (not found or not self._queue.empty()):
             single = self._queue.get()
             if single is None:
                 return found, True
+            if not found and self._last >= CROWD:
+                self._let_in()
             found.append(single)
+        self._last = len(found)
         return found, False
+
+    def _let_in(self) -> None:
+        """Wait as long as more come: who was just answered sends the next row within milliseconds, and a commit costs
+        as much for half of them as for all."""
+        for _ in range(MOST_LOOKS):
+            before = self._queue.qsize()
+            time.sleep(LOOK_SECONDS)
+            if self._queue.qsize() == before:
+                return
 
     def _pass_on(self, project_id: int, name: str, owner: str, group: list[_Single]) -> "list[Future[Answer]]":
         """Give the rows to the writer: together those that fit the schema, the others one by one."""
