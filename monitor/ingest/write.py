@@ -1,7 +1,8 @@
 """Batches into the log: identity, one block, its keys and the quarantine, in the caller's transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -52,15 +53,22 @@ class Answer:
 
 
 def write_predictions(
-    connection: Connection, model: Model, requests: list[PredictionBatch], arrival: int
+    connection: Connection,
+    model: Model,
+    requests: list[PredictionBatch],
+    arrival: int,
+    known_versions: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Answer]:
-    """Store the rows of several requests as one block; an answer for each, in order."""
+    """Store the rows of several requests as one block; an answer for each, in order.
+
+    `known_versions`: numbers of versions that were committed before; others are looked up, or get one.
+    """
     end = blocks.lock_log(connection, model.id)
     requests = [_without_expired(request, end.expired_before) for request in requests]
     if end.erased:
         requests = [_without_erased(connection, model, request) for request in requests]
     names = {name for request in requests for name in request.versions}
-    numbers = version_ids(connection, model, sorted(names))
+    numbers = known_versions if names <= known_versions.keys() else version_ids(connection, model, sorted(names))
     answers = [Answer() for _ in requests]
     filled = [_with_versions(request, numbers) for request in requests if request.rows]
     if filled:
@@ -127,7 +135,7 @@ def _keep(request: PredictionBatch, kept: np.ndarray, rejected: list[Rejection])
     )
 
 
-def _with_versions(request: PredictionBatch, numbers: dict[str, int]) -> pa.RecordBatch:
+def _with_versions(request: PredictionBatch, numbers: Mapping[str, int]) -> pa.RecordBatch:
     at = request.batch.schema.get_field_index("version")
     array = pa.array([numbers[name] for name in request.versions], pa.int32())
     return request.batch.set_column(at, "version", array)

@@ -24,7 +24,7 @@ from monitor.ingest.validate import OutcomeBatch, PredictionBatch, Times
 from monitor.ingest.write import Answer, write_outcomes, write_predictions
 from monitor.settings import Settings
 from monitor.store.blocks import log_end
-from monitor.store.catalog import Model, get_model
+from monitor.store.catalog import Model, get_model, version_names
 from monitor.store.session import reading, writing
 
 log = structlog.get_logger()
@@ -45,9 +45,13 @@ class _Request:
     future: "Future[Answer]" = field(default_factory=Future)
 
 
+_Answers = list[tuple[_Request, Answer | KeepwatchError]]
+
+
 @dataclass
 class _Cached:
     model: Model
+    versions: dict[str, int]
     known_at: int | None
     loaded_at: int
 
@@ -89,7 +93,8 @@ class Writer:
             try:
                 with reading(self._engine) as connection:
                     model = get_model(connection, project_id, name)
-                    cached = _Cached(model, log_end(connection, model.id).known_at, now)
+                    versions = {version: number for number, version in version_names(connection, model.id).items()}
+                    cached = _Cached(model, versions, log_end(connection, model.id).known_at, now)
             except KeepwatchError:
                 self._cache.pop((project_id, name), None)
                 raise
@@ -147,13 +152,17 @@ class Writer:
 
     def _commit(self, group: list[_Request]) -> None:
         arrival = self._now()
-        answers: list[tuple[_Request, Answer | KeepwatchError]] = []
+        answers: _Answers = []
         try:
             with writing(self._engine) as connection:
                 # Ascending model numbers: two processes never wait for each other's log in a circle.
-                for model_id in sorted({request.model.id for request in group}):
+                model_ids = sorted({request.model.id for request in group})
+                for model_id in model_ids:
                     requests = [request for request in group if request.model.id == model_id]
-                    answers.extend(_write_model(connection, requests, arrival))
+                    write = self._write_one if len(model_ids) == 1 else self._write_one_of_several
+                    answers.extend(write(connection, requests, arrival))
+        except KeepwatchError as error:  # of the only model there was
+            answers = [(request, error) for request in group]
         except Exception as error:  # the group is rolled back: nobody was told that it was stored
             log.warning("ingest.commit_failed", error=type(error).__name__, requests=len(group))
             failure = _unavailable(error)
@@ -165,34 +174,39 @@ class Writer:
             else:
                 request.future.set_exception(answer)
 
+    def _write_one_of_several(self, connection: Connection, requests: list[_Request], arrival: int) -> _Answers:
+        """One model's requests; a failure of theirs leaves other models' rows alone."""
+        nested = connection.begin_nested()
+        try:
+            answers = self._write_one(connection, requests, arrival)
+        except KeepwatchError as error:
+            nested.rollback()
+            return [(request, error) for request in requests]
+        nested.commit()
+        return answers
+
+    def _write_one(self, connection: Connection, requests: list[_Request], arrival: int) -> _Answers:
+        """One model's requests, predictions before outcomes."""
+        model = requests[0].model
+        cached = self._cache.get((model.project_id, model.name))
+        versions = cached.versions if cached is not None and cached.model.id == model.id else {}
+        predictions = [request for request in requests if isinstance(request.batch, PredictionBatch)]
+        events = [request for request in requests if isinstance(request.batch, Halves)]
+        others = [request for request in requests if isinstance(request.batch, OutcomeBatch)]
+        answers: list[Answer] = []
+        if predictions:
+            answers += write_predictions(connection, predictions[0].model, _batches(predictions), arrival, versions)
+        if events:
+            answers += write_halves(connection, events[0].model, _batches(events), arrival)
+        if others:
+            answers += write_outcomes(connection, others[0].model, _batches(others), arrival)
+        return list(zip(predictions + events + others, answers, strict=True))
+
     def _move_clock(self, request: _Request) -> None:
         """What was committed may have moved its model's clock: the next request need not wait for a look."""
         cached = self._cache.get((request.model.project_id, request.model.name))
         if cached is not None and request.batch.max_known_at:
             cached.known_at = max(cached.known_at or 0, request.batch.max_known_at)
-
-
-def _write_model(
-    connection: Connection, requests: list[_Request], arrival: int
-) -> list[tuple[_Request, Answer | KeepwatchError]]:
-    """One model's requests, predictions before outcomes; a failure of theirs leaves other models' rows alone."""
-    predictions = [request for request in requests if isinstance(request.batch, PredictionBatch)]
-    events = [request for request in requests if isinstance(request.batch, Halves)]
-    others = [request for request in requests if isinstance(request.batch, OutcomeBatch)]
-    nested = connection.begin_nested()
-    try:
-        answers: list[Answer] = []
-        if predictions:
-            answers += write_predictions(connection, predictions[0].model, _batches(predictions), arrival)
-        if events:
-            answers += write_halves(connection, events[0].model, _batches(events), arrival)
-        if others:
-            answers += write_outcomes(connection, others[0].model, _batches(others), arrival)
-        nested.commit()
-        return list(zip(predictions + events + others, answers, strict=True))
-    except KeepwatchError as error:
-        nested.rollback()
-        return [(request, error) for request in requests]
 
 
 def _batches(requests: list[_Request]) -> list[Any]:
