@@ -12,6 +12,7 @@ from monitor.stats.packing import pack, unpack
 from monitor.stats.rows import Floats, Ints
 
 QUANTUM = 2.0**-40
+_FEW_OF_ALL = 32  # with fewer entries than cells over this, sorting them is faster than a look at all cells
 
 
 @dataclass(eq=False)
@@ -197,12 +198,27 @@ def merge(binning: Binning, profiles: Iterable[Profile]) -> Profile:
     carried(found.sums)
     inner = [part.segments for part in parts if part.segments is not None]
     if len(inner) == len(parts):
-        at, where = np.unique(np.concatenate([part.at for part in inner]), return_inverse=True)
-        counts = np.zeros(len(at), dtype=np.int64)
-        np.add.at(counts, where, np.concatenate([part.counts for part in inner]))
+        at, counts = _added(inner, len(binning.segment_rows) * binning.coarse.size)
         sums = carried(np.sum([part.sums for part in inner], axis=0))
-        found.segments = Segments(at[counts != 0], counts[counts != 0], sums)
+        found.segments = Segments(at, counts, sums)
     return found
+
+
+def _added(parts: list[Segments], cells: int) -> tuple[Ints, Ints]:
+    """The cells that are not zero in the sum, ascending, and their counts.
+
+    Many entries are added where they stand among all cells, which is ten times as fast as sorting them; few are sorted.
+    """
+    if sum(len(part.at) for part in parts) > cells // _FEW_OF_ALL:
+        everywhere = np.zeros(cells, dtype=np.int64)
+        for part in parts:
+            everywhere[part.at] += part.counts  # a part has each cell once
+        at = np.flatnonzero(everywhere)
+        return at, everywhere[at]
+    at, where = np.unique(np.concatenate([part.at for part in parts]), return_inverse=True)
+    counts = np.zeros(len(at), dtype=np.int64)
+    np.add.at(counts, where, np.concatenate([part.counts for part in parts]))
+    return at[counts != 0], counts[counts != 0]
 
 
 def carried(sums: Ints) -> Ints:
