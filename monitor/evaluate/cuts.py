@@ -60,6 +60,7 @@ class Shelf:
     """
 
     with_windows = True  # of references
+    with_content = True  # of profiles
 
     def __init__(self, connection: Connection, model: Model, want: Want | None = None) -> None:
         self._connection = connection
@@ -101,6 +102,7 @@ class Shelf:
             version_id=self.want.version_id,
             role=self.want.role,
             segments=self.want.segments,
+            content=self.with_content,
         )
         self._stored[span] |= {start: list(group) for start, group in groupby(found, key=lambda one: one.start)}
         self._fetched[span].append((from_at, to_at))
@@ -135,7 +137,7 @@ class Shelf:
     def _merged(self, plan: Plan, number: int) -> Profile | None:
         binning = self.binning(number)
         ready, again = self._ready(plan.parts, number)
-        found = [self._load(one, binning) for one in ready]
+        found = self._loaded(ready, binning)
         for low, high in _joined([*again, *plan.edges]):
             found.extend(self._recount(binning, low, high))
         return merge(binning, found) if found else None
@@ -204,8 +206,9 @@ class Shelf:
     def _later(self, at: int) -> bool:
         return self.want.as_of is not None and at > self.want.as_of
 
-    def _load(self, one: StoredProfile, binning: Binning) -> Profile:
-        return Profile.load_parts(one.payload, one.segments if self.want.segments else None, binning)
+    def _loaded(self, ready: list[StoredProfile], binning: Binning) -> list[Profile]:
+        with_segments = self.want.segments
+        return [Profile.load_parts(one.payload, one.segments if with_segments else None, binning) for one in ready]
 
     def _recount(self, binning: Binning, from_at: int, to_at: int) -> Iterator[Profile]:
         for batch, held in self.batches(from_at, to_at, columns_for(self.model, binning, with_id=True)):

@@ -1,8 +1,8 @@
 """What was computed from stored profiles, kept in this process for the next page that asks for the same.
 
-A value is kept together with the very bytes that it was computed from, and the binning or reference that they were
-read with, and given out only for the same: so it can be forgotten at any time, and can never be out of date. The least
-recently used go first.
+A value is kept together with the stamps of the profiles that it was computed from, and the binning or reference that
+they were read with, and given out only for the same: so it can be forgotten at any time, and can never be out of date.
+The least recently used go first. Of what is kept only the stamps are read from the database.
 """
 
 from collections import OrderedDict
@@ -20,25 +20,28 @@ from monitor.evaluate.cuts import Part, Plan, Shelf, Want
 from monitor.stats.binning import Binning
 from monitor.stats.measure import Measures, measure
 from monitor.stats.profile import Profile, merge
+from monitor.store import profiles
 from monitor.store.catalog import Model
-from monitor.store.profiles import StoredProfile
+from monitor.store.profiles import ProfileKey, StoredProfile
 
 LIMIT = 64 << 20
 _LONG = 14  # a stretch of more parts is merged from weeks, which stretches that overlap share
+_VERY_LONG = 100  # and one of more than these from four weeks each
+_AHEAD = 64  # parts whose contents are read together
 
-Contents = tuple[bytes, ...]
+Stamps = tuple[int, ...]
 Found = TypeVar("Found")
 
 
 class _Entry(NamedTuple):
     read_with: object
-    contents: Contents
+    stamps: Stamps
     value: Any
     size: int
 
 
 class Kept:
-    """Values by key, at most `limit` bytes of them with what they came from. Threads may share it."""
+    """Values by key, at most `limit` bytes of them. Threads may share it."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -46,8 +49,8 @@ class Kept:
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self.size = 0
 
-    def get(self, key: Hashable, read_with: object, contents: Contents) -> Any:
-        """The value that was computed from these contents, None when there is none.
+    def get(self, key: Hashable, read_with: object, stamps: Stamps) -> Any:
+        """The value that was computed from the profiles of these stamps, None when there is none.
 
         `read_with` is compared by identity: `loaded` gives one object for one content.
         """
@@ -55,19 +58,19 @@ class Kept:
             entry = self._entries.get(key)
             if entry is not None:
                 self._entries.move_to_end(key)
-        if entry is None or entry.read_with is not read_with or entry.contents != contents:
+        if entry is None or entry.read_with is not read_with or entry.stamps != stamps:
             return None
         return entry.value
 
-    def put(self, key: Hashable, read_with: object, contents: Contents, value: Any, size: int) -> None:
+    def put(self, key: Hashable, read_with: object, stamps: Stamps, value: Any, size: int) -> None:
         """Keep a value of `size` bytes in place of what stood under its key; one larger than the limit is not kept."""
-        size += sum(map(len, contents))
+        size += 8 * len(stamps)
         with self._lock:
             earlier = self._entries.pop(key, None)
             self.size -= 0 if earlier is None else earlier.size
             if size > self._limit:
                 return
-            self._entries[key] = _Entry(read_with, contents, value, size)
+            self._entries[key] = _Entry(read_with, stamps, value, size)
             self.size += size
             while self.size > self._limit:
                 self.size -= self._entries.popitem(last=False)[1].size
@@ -85,11 +88,13 @@ class KeptShelf(Shelf):
     """A shelf for pages and answers: what it merges and measures is kept from one request to the next."""
 
     with_windows = False
+    with_content = False
 
     def __init__(self, connection: Connection, model: Model, want: Want | None = None) -> None:
         super().__init__(connection, model, want)
         self._plans: dict[tuple[int, int], Plan | None] = {}
         self._readies: dict[tuple[Hashable, ...], tuple[list[StoredProfile], list[tuple[int, int]]]] = {}
+        self._contents: dict[ProfileKey, StoredProfile] = {}
 
     def _plan(self, from_at: int, to_at: int) -> Plan | None:
         """The charts of a page have the same steps."""
@@ -128,16 +133,16 @@ class KeptShelf(Shelf):
             return None
         ready, again = self._ready(plan.parts, plan.number)
         key = ("found", self._key(plan.parts, plan.number), name)
-        read_with, contents = self.reference(plan.number) or self.binning(plan.number), self._contents(ready)
+        read_with, stamps = self.reference(plan.number) or self.binning(plan.number), _stamps(ready)
         is_whole = not again and not plan.edges and len(plan.parts) <= _LONG
-        if is_whole and (known := KEPT.get(key, read_with, contents)) is not None:
+        if is_whole and (known := KEPT.get(key, read_with, stamps)) is not None:
             return known  # type: ignore[no-any-return]
         profile = self._merged(plan, plan.number)
         if profile is None:
             return None
         found = compute(profile)
         if is_whole:
-            KEPT.put(key, read_with, contents, found, size(found))
+            KEPT.put(key, read_with, stamps, found, size(found))
         return found
 
     def _merged(self, plan: Plan, number: int) -> Profile | None:
@@ -154,33 +159,55 @@ class KeptShelf(Shelf):
         return found[0] if len(found) == 1 else merge(binning, found) if found else None
 
     def _pieces(self, parts: list[Part]) -> Iterator[list[Part]]:
-        """The parts together, or week by week where they are many."""
+        """The parts together, or by weeks where they are many."""
         if len(parts) <= _LONG:
             yield parts
             return
-        weeks = windows.starts_of(np.array([start for _, start in parts]), 7 * DAY, self.model.config.timezone)
+        length = (7 if len(parts) <= _VERY_LONG else 28) * DAY
+        weeks = windows.starts_of(np.array([start for _, start in parts]), length, self.model.config.timezone)
         pairs = zip(weeks.tolist(), parts, strict=True)
         for _, group in groupby(pairs, key=lambda pair: pair[0]):
             yield [part for _, part in group]
 
     def _piece(self, parts: list[Part], ready: list[StoredProfile], binning: Binning) -> Profile:
-        key, contents = ("profile", self._key(parts, binning.number)), self._contents(ready)
-        known: Profile | None = KEPT.get(key, binning, contents)
+        key, stamps = ("profile", self._key(parts, binning.number)), _stamps(ready)
+        known: Profile | None = KEPT.get(key, binning, stamps)
         if known is None:
-            made = merge(binning, [self._load(one, binning) for one in ready])
+            made = merge(binning, self._loaded(ready, binning))
             made.vector.setflags(write=False)
             known, inner = Profile(binning, made.vector, made.segments), made.segments
             more = 0 if inner is None else inner.at.nbytes + inner.counts.nbytes + inner.sums.nbytes
-            KEPT.put(key, binning, contents, known, known.vector.nbytes + more)
+            KEPT.put(key, binning, stamps, known, known.vector.nbytes + more)
         return known
 
     def _key(self, parts: list[Part], number: int) -> tuple[Hashable, ...]:
         return self.model.id, number, self.want, tuple(parts)
 
-    def _contents(self, ready: list[StoredProfile]) -> Contents:
-        if not self.want.segments:
-            return tuple(one.payload for one in ready)
-        return tuple(part for one in ready for part in (one.payload, one.segments or b""))
+    def _loaded(self, ready: list[StoredProfile], binning: Binning) -> list[Profile]:
+        for one in ready:
+            if one.key not in self._contents:
+                self._read_from(one.span, one.start)
+        return super()._loaded([self._contents[one.key] for one in ready], binning)
+
+    def _read_from(self, span: int, start: int) -> None:
+        """The contents of the profiles of this start, and of those after it that were fetched with it: who needs one
+        mostly needs the next."""
+        starts = sorted(one for one in self._stored[span] if one >= start)[:_AHEAD]
+        found = profiles.profiles_between(
+            self._connection,
+            self.model.id,
+            span,
+            start,
+            starts[-1] + 1,
+            version_id=self.want.version_id,
+            role=self.want.role,
+            segments=self.want.segments,
+        )
+        self._contents |= {one.key: one for one in found}
+
+
+def _stamps(ready: list[StoredProfile]) -> Stamps:
+    return tuple(one.stamp for one in ready)
 
 
 def _size(measures: Measures) -> int:

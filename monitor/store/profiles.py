@@ -5,6 +5,7 @@ values it read before (`move_watermark`); so a profile that was read together wi
 of the transaction and written back, and work that was done twice is thrown away the second time.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -41,7 +42,8 @@ class ProfileKey(NamedTuple):
 
 class StoredProfile(NamedTuple):
     """A profile as stored. `max_known_at` is the latest known_at among its rows and their outcomes, `rows_known_at`
-    that among its rows alone (None: not kept)."""
+    that among its rows alone (None: not kept). `stamp` is drawn anew whenever it is saved: of profiles of one key, one
+    with the same stamp has the same content."""
 
     span: int
     start: int
@@ -55,6 +57,7 @@ class StoredProfile(NamedTuple):
     rows_known_at: int | None
     payload: bytes
     segments: bytes | None
+    stamp: int = 0
 
     @property
     def key(self) -> ProfileKey:
@@ -62,6 +65,7 @@ class StoredProfile(NamedTuple):
 
 
 _COLUMNS = [profile.c[name] for name in StoredProfile._fields]
+_NOTHING = {"payload": sa.literal_column("''").label("payload"), "segments": sa.null().label("segments")}
 
 
 def read_watermark(connection: Connection, model_id: int) -> Watermark:
@@ -130,12 +134,15 @@ def profiles_between(
     role: str | None = LIVE,
     binning_number: int | None = None,
     segments: bool = True,
+    content: bool = True,
 ) -> list[StoredProfile]:
     """The profiles that start in [from_at, to_at), by start; `role` None for live and shadow rows.
 
-    `segments` False leaves them in the database: they are the larger part of a profile.
+    `segments` False leaves these in the database, they are the larger part of a profile; `content` False also the
+    payload, which is empty then: what is left says what there is, in a tenth of the time.
     """
-    columns = _COLUMNS if segments else [*_COLUMNS[:-1], sa.null().label("segments")]
+    left = _NOTHING.keys() if not content else () if segments else ("segments",)
+    columns = [_NOTHING[column.name] if column.name in left else column for column in _COLUMNS]
     query = sa.select(*columns).where(
         profile.c.model_id == model_id, profile.c.span == span, profile.c.start >= from_at, profile.c.start < to_at
     )
@@ -153,8 +160,14 @@ def save_profiles(connection: Connection, project_id: int, model_id: int, rows: 
     """Insert or replace; only in a transaction that has moved the watermark."""
     if not rows:
         return
-    values = [{"model_id": model_id, "project_id": project_id, **row._asdict()} for row in rows]
+    values = [
+        {"model_id": model_id, "project_id": project_id, **row._replace(stamp=_new_stamp())._asdict()} for row in rows
+    ]
     connection.execute(upsert(connection, profile), values)
+
+
+def _new_stamp() -> int:
+    return int.from_bytes(os.urandom(8), "big") >> 1
 
 
 def drop_superseded(connection: Connection, model_id: int, number: int) -> int:

@@ -323,6 +323,7 @@ profile = _table(
     sa.Column("min_known_at", Int, nullable=False),
     sa.Column("max_known_at", Int, nullable=False),  # of its rows and of their outcomes
     sa.Column("rows_known_at", Int),  # the same of its rows alone; null in profiles from before that was kept
+    sa.Column("stamp", Int, nullable=False),  # drawn at random when it is saved: the same stamp, the same content
     sa.Column("payload", Blob, nullable=False),
     sa.Column("segments", Blob),
     rowid=False,

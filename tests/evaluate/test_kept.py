@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 
 from monitor.clock import DAY, HOUR, MINUTE
 from monitor.evaluate.cuts import Shelf, Want
@@ -83,8 +84,10 @@ def test_the_whole_is_merged_from_the_weeks_that_a_chart_has_loaded(
     month: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = []
-    load = Shelf._load
-    monkeypatch.setattr(Shelf, "_load", lambda self, one, binning: loaded.append(one.key) or load(self, one, binning))
+    load = Shelf._loaded
+    monkeypatch.setattr(
+        Shelf, "_loaded", lambda self, ready, binning: loaded.extend(ready) or load(self, ready, binning)
+    )
     with reading(month.engine) as connection:
         shelf = KeptShelf(connection, month.model)
         for week in range(5):
@@ -105,14 +108,24 @@ def test_a_kept_profile_cannot_be_changed(month: Log) -> None:
 
 def test_the_least_recently_used_goes_first_and_the_limit_holds() -> None:
     kept, binning = Kept(100), object()
-    kept.put("a", binning, (b"12345",), 1, 35)
-    kept.put("b", binning, (b"12345",), 2, 35)
-    assert kept.get("a", binning, (b"12345",)) == 1
-    kept.put("c", binning, (b"12345",), 3, 35)
-    assert kept.get("b", binning, (b"12345",)) is None
-    assert kept.get("a", binning, (b"12345",)) == 1
-    assert kept.get("a", binning, (b"54321",)) is None
-    assert kept.get("a", object(), (b"12345",)) is None
+    kept.put("a", binning, (7,), 1, 32)
+    kept.put("b", binning, (7,), 2, 32)
+    assert kept.get("a", binning, (7,)) == 1
+    kept.put("c", binning, (7,), 3, 32)
+    assert kept.get("b", binning, (7,)) is None
+    assert kept.get("a", binning, (7,)) == 1
+    assert kept.get("a", binning, (8,)) is None
+    assert kept.get("a", object(), (7,)) is None
     kept.put("a", binning, (), 9, 101)
     assert kept.get("a", binning, ()) is None
     assert kept.size == 40
+
+
+def test_what_is_kept_is_not_read_again(month: Log) -> None:
+    read = []
+    event.listen(month.engine, "before_cursor_execute", lambda *given: read.append(given[2]))
+    for _ in range(2):
+        read.clear()
+        with reading(month.engine) as connection:
+            KeptShelf(connection, month.model, Want(segments=True)).profile(START, START + 35 * DAY)
+    assert not [one for one in read if "profile.payload" in one]
