@@ -273,13 +273,7 @@ def _due(now: int) -> sa.Select[Any]:
     To all kinds but webhooks the messages about one alert go in their order: a late "firing" after "resolved" would
     open an incident that nobody closes.
     """
-    earlier, channel = t.delivery.alias("earlier").c, t.channel.c
-    waits = sa.exists().where(
-        earlier.channel_id == _d.channel_id,
-        earlier.alert_id == _d.alert_id,
-        earlier.state == "pending",
-        earlier.created_at < _d.created_at,
-    )
+    channel = t.channel.c
     return (
         sa.select(t.delivery)
         .join(t.channel, channel.id == _d.channel_id)
@@ -289,9 +283,21 @@ def _due(now: int) -> sa.Select[Any]:
             unclaimed(now),
             channel.disabled_at.is_(None),
             sa.or_(channel.paused_until.is_(None), channel.paused_until <= now),
-            sa.or_(channel.kind == UNORDERED, _d.alert_id.is_(None), sa.not_(waits)),
+            in_turn(),
         )
     )
+
+
+def in_turn() -> sa.ColumnElement[bool]:
+    """No earlier message about the same alert waits before a delivery; its channel is joined."""
+    earlier = t.delivery.alias("earlier").c
+    waits = sa.exists().where(
+        earlier.channel_id == _d.channel_id,
+        earlier.alert_id == _d.alert_id,
+        earlier.state == "pending",
+        earlier.created_at < _d.created_at,
+    )
+    return sa.or_(t.channel.c.kind == UNORDERED, _d.alert_id.is_(None), sa.not_(waits))
 
 
 def _under_way(connection: Connection, now: int) -> dict[str, int]:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from monitor.store import tables as t
 from monitor.store.model_config import ModelConfig
-from monitor.store.outbox import UNORDERED
+from monitor.store.outbox import in_turn
 
 
 @dataclass(frozen=True)
@@ -216,17 +216,10 @@ def last_attempts(connection: Connection, project_id: int) -> dict[str, LastAtte
         .where(delivery.project_id == project_id)
         .subquery()
     )
-    before, channel = t.delivery.alias("before").c, t.channel.c
-    waits = sa.exists().where(
-        before.channel_id == delivery.channel_id,
-        before.alert_id == delivery.alert_id,
-        before.state == "pending",
-        before.created_at < delivery.created_at,
-    )
     last = sa.select(ranked.c.channel_id, ranked.c.at, ranked.c.error).where(ranked.c.place == 1).subquery()
     query = (
         sa.select(last.c.channel_id, last.c.at, last.c.error, sa.func.min(delivery.next_attempt_at).label("next"))
-        .join(t.channel, channel.id == last.c.channel_id)
+        .join(t.channel, t.channel.c.id == last.c.channel_id)
         .outerjoin(
             t.delivery,
             sa.and_(
@@ -234,7 +227,7 @@ def last_attempts(connection: Connection, project_id: int) -> dict[str, LastAtte
                 delivery.project_id == project_id,
                 delivery.state == "pending",
                 delivery.next_attempt_at > last.c.at,
-                sa.or_(channel.kind == UNORDERED, sa.not_(waits)),
+                in_turn(),
             ),
         )
         .group_by(last.c.channel_id, last.c.at, last.c.error)
