@@ -1,6 +1,7 @@
 """From a named signal to a sentence: what changed, by how much, with its interval, in the units of the thing itself."""
 
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -92,6 +93,28 @@ def is_large(cause: Cause) -> bool:
     """Whether a performance cause is more than a small loss: by its lower bound, not by its estimate."""
     sure = min(abs(cause.low), abs(cause.high)) if cause.low * cause.high > 0 else 0.0
     return sure >= BIG_LOSS or abs(cause.effect) >= 2 * BIG_LOSS
+
+
+class Harm(NamedTuple):
+    """What changed inputs do to the model before outcomes tell: a clause, and whether it is more than a small loss."""
+
+    text: str
+    large: bool
+
+
+def harm_expected(reference: Profile, window: Profile) -> Harm | None:
+    """The accuracy that the window's scores lead to expect, where it is surely below the reference's own.
+
+    It is right as long as scores mean what they meant in the reference (stats/estimated).
+    """
+    before, now = (measure_one(profile, reference, "estimated_accuracy") for profile in (reference, window))
+    if before.value is None or now.value is None or now.high is None:
+        return None
+    drop, sure = before.value - now.value, before.value - now.high
+    if drop < HARM or sure <= 0:
+        return None
+    text = f"; by the scores, accuracy is expected to fall from {before.value:.2f} to {now.value:.2f}"
+    return Harm(text, sure >= BIG_LOSS or drop >= 2 * BIG_LOSS)
 
 
 def _reference(plan: Plan, signal: int) -> tuple[Floats, float]:

@@ -3,7 +3,8 @@
 No row is refused for it. A value that does not fit is kept with its row, as JSON in `extra`, and counts as missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ from monitor import clock
 from monitor.clock import SECOND
 from monitor.stats.profile import Profile
 from monitor.stats.quality import missing
+from monitor.stats.verdict import Cause, Verdict
 from monitor.store.catalog import Model
 from monitor.store.schema_findings import MISSING, NEW, RETYPED, Place, SchemaFinding, Seen
 
@@ -72,6 +74,24 @@ def absent(profile: Profile, reference: Profile | None) -> list[str] | None:
     return [name for name, gone, known in zip(names, now >= 1, before < 1, strict=True) if gone and known]
 
 
+def with_types(verdicts: Iterable[Verdict], found: Iterable[SchemaFinding]) -> list[Verdict]:
+    """Verdicts whose causes say where a feature has come in another type since the window began: such values count as
+    missing, and no profile knows why."""
+    retyped = {one.feature: one for one in found if one.kind == RETYPED}
+
+    def explained(cause: Cause, start: int) -> Cause:
+        one = retyped.get(cause.feature or "")
+        if one is None or one.last_at < start:
+            return cause
+        more = f"; {one.rows:,} rows since {_time(one.first_at)} brought it in another type than the schema's"
+        return replace(cause, text=cause.text + more)
+
+    return [
+        replace(verdict, causes=tuple(explained(cause, verdict.window_start) for cause in verdict.causes))
+        for verdict in verdicts
+    ]
+
+
 def recent(model: Model, found: Sequence[SchemaFinding], now: int) -> list[SchemaFinding]:
     """Those that are of the last windows, at `now`, the model's own clock."""
     return [one for one in found if one.last_at >= now - _RECENT * model.config.window_us - model.config.grace_us]
@@ -84,9 +104,13 @@ def told(found: Sequence[SchemaFinding]) -> list[tuple[str, str]]:
         of_kind = [one for one in found if one.kind == kind]
         if of_kind:
             rows = max(one.rows for one in of_kind)
-            since = clock.render(min(one.first_at for one in of_kind) // SECOND * SECOND)
+            since = _time(min(one.first_at for one in of_kind))
             told.append((kind, _TEXT[kind].format(names=_listed(of_kind), rows=rows, since=since)))
     return told
+
+
+def _time(at: int) -> str:
+    return clock.render(at // SECOND * SECOND)
 
 
 def _listed(found: Sequence[SchemaFinding]) -> str:

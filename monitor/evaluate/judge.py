@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from monitor.evaluate.causes import cause_of, is_large
+from monitor.evaluate.causes import cause_of, harm_expected, is_large
 from monitor.evaluate.longer import LONGER, together
 from monitor.stats import detector
 from monitor.stats.binning import Binning
@@ -186,7 +186,11 @@ def _judge(
     if any(incident.severity == "critical" for incident in now):
         severity = "critical"
     causes = _causes(base, alarms, after)
-    if severity != "critical" and family == "performance" and any(is_large(cause) for cause in causes):
+    is_grave = family == "performance" and any(is_large(cause) for cause in causes)
+    if family == "features" and causes and (harm := harm_expected(base.reference, runs[0].profile)) is not None:
+        causes = (replace(causes[0], text=causes[0].text + harm.text), *causes[1:])
+        is_grave = harm.large
+    if severity != "critical" and is_grave:
         severity = "critical"
         for run, _ in alarms:
             if (incident := after[run.name].incident) is not None:

@@ -16,7 +16,7 @@ from monitor.evaluate import judge, measure, monitors
 from monitor.evaluate.build import build
 from monitor.evaluate.cuts import Shelf, Want
 from monitor.evaluate.due import KINDS, Due, Line, next_due
-from monitor.evaluate.findings import absent
+from monitor.evaluate.findings import absent, with_types
 from monitor.evaluate.judge import Baseline, Longer
 from monitor.evaluate.loaded import Reference
 from monitor.evaluate.longer import ending
@@ -183,6 +183,9 @@ class Judging:
         longer = self._longer(due, reference, base)
         verdicts, after = judge.judge_window(base, window, self._states, due.kind, due.start, due.end, longer)
         self._states.update(after)
+        if any(verdict.causes for verdict in verdicts):
+            found = schema_findings.read(self._connection, self._model.project_id, self._model.id)
+            verdicts = with_types(verdicts, found)
         gone = absent(window, reference.profile) if due.kind == INPUTS else None
         return Judged(due, rows, reference.stored.id, verdicts, after, seen=seen, absent=gone)
 

@@ -17,7 +17,7 @@ from monitor.ingest.decode import decode_predictions
 from monitor.ingest.flow import validated
 from monitor.ingest.writer import Writer
 from monitor.settings import Settings
-from monitor.store import catalog, schema_findings
+from monitor.store import alerts, catalog, schema_findings
 from monitor.store.schema_findings import MISSING, NEW, RETYPED, Seen
 from monitor.store.session import reading, writing
 from tests.evaluate.small import START, Log, to_batch
@@ -46,11 +46,11 @@ class Stream:
         self.writer.start()
         self.logs: dict[str, Log] = {}
 
-    def make(self, name: str) -> Log:
+    def make(self, name: str, rows: int = 40, apart: int = MINUTE) -> Log:
         body = {"task": "binary", "features": SCHEMA, "clock": "wall", "segments": []}
         with writing(self.engine) as connection:
             model, _ = catalog.put_model(connection, 1, name, body, START, "test")
-        times = [START - (40 - i) * MINUTE for i in range(40)]
+        times = [START - (rows - i) * apart for i in range(rows)]
         sent = [row(i) | {"id": f"ref{i}", "timestamp": at, "known_at": at} for i, at in enumerate(times)]
         for one in sent:
             one["prediction"] = str(one["prediction"])
@@ -160,3 +160,14 @@ def test_very_many_new_names_are_counted_together_beyond_a_bound(stream: Stream)
 def test_names_that_no_database_could_hold_are_counted_under_the_empty_one() -> None:
     batch = pa.record_batch({"timestamp": [1, 2], "extra": [json.dumps({"a\x00b": 1, "x" * 300: 2}), '{"fine": 1}']})
     assert findings.carried(batch, {}) == {("", NEW): Seen(2, 1, 1), ("fine", NEW): Seen(1, 2, 2)}
+
+
+def test_the_cause_of_an_alarm_says_that_a_feature_comes_in_another_type(stream: Stream) -> None:
+    stream.make("typed", rows=28 * PER_HOUR, apart=2 * MINUTE)
+    stream.send("typed", [row(i, changed=i >= PER_HOUR) for i in range(ROWS)])
+    stream.evaluate("typed")
+    with reading(stream.engine) as connection:
+        causes = [cause for one in alerts.list_alerts(connection, 1, limit=10)[0] for cause in one.causes]
+    texts = {cause["feature"]: cause["text"] for cause in causes if cause["segment"] is None}
+    assert "60 rows since 2026-03-02T01:00:00Z brought it in another type than the schema's" in texts["amount"]
+    assert "another type" not in texts["city"]

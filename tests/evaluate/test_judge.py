@@ -1,6 +1,6 @@
 """From windows to verdicts: changes are found and named, clean streams stay silent, restarts change nothing."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -188,6 +188,18 @@ def test_a_second_change_comes_up_beside_a_loud_one():
 def test_a_large_loss_is_critical_and_drift_without_harm_is_a_warning():
     assert first_alarm(World(), "performance", label=1.5)[0].severity == "critical"
     assert first_alarm(World(), "features", shift=0.5)[0].severity == "warning"
+
+
+def test_drift_towards_scores_that_decide_nothing_is_critical_before_outcomes_tell():
+    rows = [window_rows(np.random.default_rng(seed), shift=shift) for seed, shift in ((1, 0.0), (2, 2.2), (3, -2.2))]
+    usual, surer, other = rows
+    world = World()
+    unsure = replace(usual, score=0.5 + (usual.score - 0.5) / 8)
+    alerts = [replace(world, states={}).judge_profile(world.profile(one))["features"] for one in (surer, other, unsure)]
+    assert [one.action for one in alerts] == ["open"] * 3
+    assert [one.severity for one in alerts] == ["warning", "warning", "critical"]
+    assert "accuracy is expected to fall from 0.7" in alerts[2].causes[0].text
+    assert not any("expected to fall" in cause.text for one in alerts[:2] for cause in one.causes)
 
 
 def test_other_inputs_with_the_same_outcomes_given_the_score_do_not_alarm_calibration():
