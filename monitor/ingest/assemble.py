@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -30,9 +31,8 @@ def values_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 def transposed(structs: Sequence[msgspec.Struct], fields: int) -> list[list[Any]]:
     """The structs' values field by field."""
-    if not structs:
-        return [[] for _ in range(fields)]
-    return [list(column) for column in zip(*map(msgspec.structs.astuple, structs), strict=True)]
+    flat = list(chain.from_iterable(map(msgspec.structs.astuple, structs)))
+    return [flat[field::fields] for field in range(fields)]
 
 
 def from_rows(

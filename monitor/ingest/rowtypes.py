@@ -59,7 +59,8 @@ class OutcomeRows(Struct, forbid_unknown_fields=True):
 
 def _row_struct(name: str, features: Any, with_actual: bool) -> type[Struct]:
     fields = [*_ROW, ("features", features | None, None)]
-    return msgspec.defstruct(name, [*fields, _ACTUAL] if with_actual else fields, forbid_unknown_fields=True)
+    # gc=False: what JSON says has no circles, and the collector need not look at thousands of rows.
+    return msgspec.defstruct(name, [*fields, _ACTUAL] if with_actual else fields, forbid_unknown_fields=True, gc=False)
 
 
 LOOSE_ROW = _row_struct("Row", dict[str, Any], False)
@@ -87,6 +88,7 @@ class Typed:
             [(field, kind | None, None) for field, kind in zip(self.fields, kinds, strict=True)],
             rename=rename,
             forbid_unknown_fields=True,
+            gc=False,
         )
         lists = msgspec.defstruct(
             "FeatureColumns",
