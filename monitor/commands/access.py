@@ -8,7 +8,7 @@ import typer
 from sqlalchemy.engine import Engine
 
 from monitor import clock, settings
-from monitor.commands.console import say, say_json, table
+from monitor.commands.console import complain, say, say_json, table
 from monitor.errors import SetupError
 from monitor.store.keys import Key
 
@@ -36,18 +36,20 @@ def opened() -> Iterator[Engine]:
 def create(
     name: Annotated[str, typer.Option(help="Who or what will use it.")],
     scope: Annotated[str, typer.Option(help="ingest, read or admin.")],
-    project: Project = "default",
-    new_project: Annotated[bool, typer.Option("--new-project", help="Make the project if there is none.")] = False,
+    project: Annotated[str, typer.Option(help="Which project; one of a new name is made.")] = "default",
     as_json: Json = False,
 ) -> None:
-    """Make a key; its secret is shown once. With --new-project the key is the first of a project of its own."""
+    """Make a key; its secret is shown once. The first key of a new project makes the project."""
     from monitor.store import audit, keys
     from monitor.store.session import writing
 
     now = clock.now()
     with opened() as engine, writing(engine) as connection:
-        project_id = keys.project_id_of(connection, project, now if new_project else None)
+        others = keys.project_names(connection)
+        project_id = keys.project_id_of(connection, project, now)
         made = keys.create_key(connection, project_id, name, scope, now, audit.MACHINE)
+    if project not in others:
+        complain(f"the project {project} is new; there were {', '.join(sorted(others))}")
     if as_json:
         say_json({"key": made, "name": name, "scope": scope, "project": project})
     else:

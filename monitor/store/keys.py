@@ -170,6 +170,11 @@ def mark_used(connection: Connection, used: Mapping[str, int]) -> None:
         connection.execute(sa.update(table).where(table.c.id == key_id).values(last_used_at=at))
 
 
+def project_names(connection: Connection) -> set[str]:
+    """The projects that there are."""
+    return set(connection.scalars(sa.select(t.project.c.name)))
+
+
 def project_id_of(connection: Connection, name: str, now: int | None = None) -> int:
     """The number of a project; with `now`, a project of a new name is made.
 
@@ -181,8 +186,7 @@ def project_id_of(connection: Connection, name: str, now: int | None = None) -> 
     if found is not None:
         return int(found)
     if now is None:
-        known = listed(connection.scalars(sa.select(t.project.c.name)))
-        raise NotFound(f"there is no project of that name: there are {known}")
+        raise NotFound(f"there is no project of that name: there are {listed(project_names(connection))}")
     if not 1 <= len(name) <= 100 or not name.isprintable():
         raise SetupError("the name of a project has 1 to 100 printable characters")
     made = connection.execute(sa.insert(t.project).values(name=name, created_at=now).returning(t.project.c.id))

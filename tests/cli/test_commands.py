@@ -63,8 +63,7 @@ def test_a_missing_database_is_refused_in_one_line(
         (("doctor", "--model", "typo"), "there is no model of that name: there are m"),
         (("doctor", "--project", "typo"), "there is no project of that name: there are default"),
         (("login", "--project", "typo"), "there are default"),
-        (("keys", "create", "--name", "n", "--scope", "read", "--project", "typo"), "there are default"),
-        (("keys", "create", "--name", "n", "--scope", "read", "--project", "", "--new-project"), "printable"),
+        (("keys", "create", "--name", "n", "--scope", "read", "--project", ""), "printable"),
         (("import", "rows.csv", "--model", "m", "--kind", "labels"), "--kind"),
         (("import", "absent.csv", "--model", "m", "--kind", "outcomes"), "absent.csv"),
         (("import", "absent.csv", "--model", "absent", "--kind", "outcomes"), "no model"),
@@ -80,14 +79,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(keepwatch: Run, arguments: tuple[
     assert err.count("\n") == 1 and words in err and err.startswith("keepwatch: ")
 
 
-def test_a_project_is_made_when_it_is_asked_for_and_only_then(keepwatch: Run) -> None:
+def test_the_first_key_of_a_new_project_makes_the_project_and_says_so(keepwatch: Run) -> None:
     keepwatch("migrate")
-    create = ("keys", "create", "--name", "n", "--scope", "admin", "--project", "lab")
-    assert keepwatch(*create)[0] == 2
-    assert json.loads(keepwatch(*create, "--new-project", "--json")[1])["project"] == "lab"
-    assert keepwatch(*create)[0] == 0 and keepwatch(*create, "--new-project")[0] == 0
+    create = ("keys", "create", "--name", "n", "--scope", "admin", "--project", "lab", "--json")
+    code, out, err = keepwatch(*create)
+    assert (code, json.loads(out)["project"]) == (0, "lab") and "the project lab is new; there were default" in err
+    assert keepwatch(*create)[2] == ""
     listed = json.loads(keepwatch("keys", "list", "--json")[1])["keys"]
-    assert [one["project"] for one in listed] == [2, 2, 2]
+    assert [one["project"] for one in listed] == [2, 2]
     assert "there are default, lab" in keepwatch("login", "--project", "lba")[2]
 
 
