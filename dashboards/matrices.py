@@ -5,6 +5,9 @@ from itertools import pairwise
 
 from dashboards import theme
 from dashboards.figures import LABEL, Figure, plain, tidy
+from monitor.stats.values import Value
+
+APART = 0.28  # rows between the two values of one
 
 
 def heatmap(
@@ -95,6 +98,98 @@ def histogram(edges: Sequence[float], now: Sequence[float], reference: Sequence[
             "showlegend": True,
         },
     }
+
+
+def intervals(
+    names: Sequence[str],
+    shares: Sequence[float],
+    series: Sequence[tuple[str, Sequence[Value | None]]],
+    unit: str,
+) -> Figure:
+    """A row for each name: up to two values with their 95 % intervals below each other, and a bar of the row's share at
+    the right (a forest plot: Lewis and Clarke, BMJ 322, 2001).
+
+    Args:
+        names: a row each, the first on top.
+        shares: 0 to 1, of each row.
+        series: (name, value of each row or None), the current one first.
+        unit: of the values.
+    """
+    rows = list(range(len(names)))
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "name": "share of rows",
+        "y": rows,
+        "x": tidy(shares),
+        "xaxis": "x2",
+        "marker": {"color": theme.QUIET_BAR},
+        "hovertemplate": "%{x:.1%} of the rows<extra></extra>",
+        "showlegend": False,
+    }
+    aside = (len(series) - 1) * APART / 2
+    told = "%{x:.2%}" if unit == "share" else "%{x:.4g}" + (f" {unit}" if unit else "")
+    data = [
+        _points(name, [row - aside + APART * place for row in rows], values, color, told)
+        for place, ((name, values), color) in enumerate(zip(series, (theme.BLUE, theme.ORANGE), strict=False))
+    ]
+    axis = {
+        "tickvals": rows,
+        "ticktext": [plain(name, LABEL) for name in names],
+        "range": [len(names) - 0.5, -0.5],
+        "fixedrange": True,
+        "showgrid": False,
+        "automargin": True,
+        "ticks": "",
+    }
+    value: Figure = {"domain": [0, 0.8], "fixedrange": True}
+    if unit == "share":
+        value["tickformat"] = "~%"
+    elif unit:
+        value["ticksuffix"] = " " + unit
+    share: Figure = {"domain": [0.84, 1], "fixedrange": True, "rangemode": "tozero", "tickformat": ".0%", "nticks": 3}
+    return {
+        "data": [bars, *data],
+        "layout": {
+            "yaxis": axis,
+            "xaxis": {**value, "showgrid": True},
+            "xaxis2": share,
+            "bargap": 0.45,
+            "hovermode": "closest",
+            "showlegend": True,
+        },
+    }
+
+
+def _points(name: str, rows: Sequence[float], values: Sequence[Value | None], color: str, told: str) -> Figure:
+    """Points with whiskers; a value without an interval has none."""
+    known = [value or Value() for value in values]
+    ends = [_whiskers(one) for one in known]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "y": tidy(rows),
+        "x": tidy([one.value for one in known]),
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": tidy([high for _, high in ends]),
+            "arrayminus": tidy([low for low, _ in ends]),
+            "color": color,
+            "thickness": 1.5,
+            "width": 4,
+        },
+        "marker": {"color": color, "size": 7},
+        "hovertemplate": told,
+    }
+
+
+def _whiskers(one: Value) -> tuple[float, float]:
+    """How far the interval reaches below and above the value."""
+    if one.value is None or one.low is None or one.high is None:
+        return 0.0, 0.0
+    return one.value - one.low, one.high - one.value
 
 
 def _density(shares: Sequence[float], widths: Sequence[float]) -> list[float]:

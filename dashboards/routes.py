@@ -93,10 +93,11 @@ def features(
     from_: From = None,
     to: To = None,
     range_: Range = None,
+    effect: Short = None,
 ) -> Response:
     """All features, the most drifted first; with `name`, the page of one whose name does not fit into a path."""
     if name is not None:
-        return _feature(visit, model, name, from_, to, range_)
+        return _feature(visit, model, name, from_, to, range_, effect)
     with reading(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
         now = model_now(connection, known, clock.now())
@@ -107,17 +108,34 @@ def features(
 
 
 @router.get("/models/{model}/features/{feature:path}")
-def feature(visit: Page, model: str, feature: str, from_: From = None, to: To = None, range_: Range = None) -> Response:
-    return _feature(visit, model, feature, from_, to, range_)
+def feature(
+    visit: Page,
+    model: str,
+    feature: str,
+    from_: From = None,
+    to: To = None,
+    range_: Range = None,
+    effect: Short = None,
+) -> Response:
+    """A feature; with `effect`, a metric by its values, for which rows are read."""
+    return _feature(visit, model, feature, from_, to, range_, effect)
 
 
-def _feature(visit: Visit, model: str, feature: str, from_: str | None, to: str | None, range_: str | None) -> Response:
+def _feature(
+    visit: Visit,
+    model: str,
+    feature: str,
+    from_: str | None,
+    to: str | None,
+    range_: str | None,
+    effect: str | None,
+) -> Response:
     with reading(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
         now = model_now(connection, known, clock.now())
         shown = stretch.choose(connection, known, now, range_, from_, to)
-        found = feature_page.load(connection, known, feature, now, shown)
-        frame = visit.frame(connection, "models", REFRESH if shown.name else 0)
+        found = feature_page.load(connection, known, feature, now, shown, effect)
+        frame = visit.frame(connection, "models", REFRESH if shown.name and found.effect is None else 0)
     return page("feature.html", frame, page=found)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from dashboards import formats, matrices, words
 from dashboards.formats import Zone
-from dashboards.pages import alerts, charts, events, segments
+from dashboards.pages import alerts, charts, effect, events, segments
 from dashboards.pages.charts import Chart
 from dashboards.pages.stretch import Stretch
 from monitor.errors import NotFound
@@ -43,10 +43,18 @@ class FeaturePage:
     within: Sequence[segments.Line]
     levels: Sequence[segments.Line]
     segment_count: int
+    metrics: Sequence[str]
+    metric: str | None
+    effect: Chart | None
 
 
-def load(connection: Connection, model: Model, feature: str, now: int, stretch: Stretch) -> FeaturePage:
+def load(
+    connection: Connection, model: Model, feature: str, now: int, stretch: Stretch, by_value: str | None = None
+) -> FeaturePage:
     """Everything the page shows.
+
+    Args:
+        by_value: a metric of the task that is computed from rows by the feature's values; None, or another: none is.
 
     Raises:
         NotFound: the model's schema has no such feature, or it is ignored.
@@ -84,7 +92,9 @@ def load(connection: Connection, model: Model, feature: str, now: int, stretch: 
             mark=mark,
         )
         shown.append(events.marked(chart, happened, zone, stretch.from_us, stretch.to_us))
-    parts = segments.measured(connection, model, stretch, words.PERFORMANCE[model.task][0], feature)
+    offered = words.PERFORMANCE[model.task]
+    chosen = by_value if by_value in offered else None
+    parts = segments.measured(connection, model, stretch, offered[0], feature)
     within = [line for line in parts.lines if line.name != feature]
     return FeaturePage(
         model=model,
@@ -102,6 +112,9 @@ def load(connection: Connection, model: Model, feature: str, now: int, stretch: 
         within=sorted(within, key=lambda line: -1.0 if line.psi is None else line.psi, reverse=True)[:SEGMENTS],
         levels=[line for line in parts.lines if line.name == feature],
         segment_count=len(within),
+        metrics=offered,
+        metric=chosen,
+        effect=None if chosen is None else effect.load(connection, model, feature, stretch, chosen),
     )
 
 

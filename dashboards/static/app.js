@@ -77,9 +77,10 @@
       full.yaxis.ticktext = full.yaxis.ticktext.map((name) => (name.length > 16 ? shortened(name, 15) : name));
     }
     if (full.yaxis2) full.yaxis2 = { ...axis(), ...full.yaxis2 };
+    if (full.xaxis2) full.xaxis2 = { ...axis(), showgrid: false, tickangle: 0, ...full.xaxis2 };
     if (full.showlegend || full.annotations) full.margin = { ...full.margin, t: 30 };
     const result = painted(full);
-    for (const one of ["xaxis", "yaxis", "yaxis2"]) {
+    for (const one of ["xaxis", "xaxis2", "yaxis", "yaxis2"]) {
       if (result[one]) {
         result[one].gridcolor = color("--grid");
         result[one].linecolor = result[one].tickcolor = color("--line");

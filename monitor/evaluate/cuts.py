@@ -5,7 +5,7 @@ the past (`as_of`) takes the stored profiles that held nothing later, and counts
 and outcomes that were known by then; so every answer is exact, to the row.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -228,10 +228,13 @@ class Shelf:
         if waiting:
             yield self._with_outcomes(waiting)
 
-    def rows_of(self, from_at: int, to_at: int, columns: list[str] | None) -> Iterator[pa.RecordBatch]:
-        """The profiled rows of a stretch in this cut, features fitted, block by block, none of them empty."""
+    def rows_of(
+        self, from_at: int, to_at: int, columns: list[str] | None, only: Sequence[int] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The profiled rows of a stretch in this cut, features fitted, block by block, none of them empty; `only` of
+        the blocks that begin with these rows."""
         source = blocks.read_blocks_between(
-            self._connection, self.model.id, from_at, to_at, columns, below_row=self._mark.next_row
+            self._connection, self.model.id, from_at, to_at, columns, below_row=self._mark.next_row, only=only
         )
         for _, batch in source:
             chosen = self._choose(batch, from_at, to_at)

@@ -18,6 +18,16 @@ Bools = npt.NDArray[np.bool_]
 Chosen = slice | Ints | Bools
 
 
+def sample(n: int, most: int) -> Chosen:
+    """At most so many of n rows, in their order, all alike likely and the same ones each time.
+
+    Every k-th row would meet the same hour, or the same sender, again and again.
+    """
+    if n <= most:
+        return slice(None)
+    return np.sort(np.random.default_rng(0).choice(n, most, replace=False))
+
+
 @dataclass(frozen=True, eq=False)
 class Numbers:
     """float64[n] and an optional bool[n] that is True where the value is missing (null, not NaN)."""

@@ -216,11 +216,14 @@ def read_blocks_between(
     columns: Sequence[str] | None = None,
     below_row: int | None = None,
     *,
+    from_row: int = 0,
+    only: Sequence[int] | None = None,
     last_first: bool = False,
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The blocks that may hold rows with from_at <= timestamp < to_at, by their numbers; the caller picks the rows.
 
     `below_row` leaves out rows from that number on, for a view that agrees with a watermark, or the page before;
+    `from_row` the blocks that end before that number; `only` those whose first row has none of these numbers;
     `last_first` begins with the block that came last.
     """
     query = sa.select(block.c.first_row, block.c.payload).where(
@@ -228,12 +231,26 @@ def read_blocks_between(
     )
     if below_row is not None:
         query = query.where(block.c.first_row < below_row)
+    if from_row:
+        query = query.where(block.c.first_row + block.c.rows > from_row)
+    if only is not None:
+        query = query.where(block.c.first_row.in_(list(only)))
     order = block.c.first_row.desc() if last_first else block.c.first_row
     query = query.order_by(order).execution_options(yield_per=16)
     for number, batch in _decoded(connection, query, columns):
         if below_row is not None and number + batch.num_rows > below_row:
             batch = batch.slice(0, below_row - number)
         yield number, batch
+
+
+def sizes_between(connection: Connection, model_id: int, from_at: int, to_at: int) -> list[tuple[int, int]]:
+    """(number of its first row, rows) of each block that may hold rows with from_at <= timestamp < to_at, in order."""
+    query = (
+        sa.select(block.c.first_row, block.c.rows)
+        .where(block.c.model_id == model_id, block.c.min_timestamp < to_at, block.c.max_timestamp >= from_at)
+        .order_by(block.c.first_row)
+    )
+    return [(first, rows) for first, rows in connection.execute(query)]
 
 
 def spans_between(connection: Connection, model_id: int, from_at: int, to_at: int) -> Iterator[tuple[int, int]]:

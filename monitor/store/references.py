@@ -1,7 +1,7 @@
 """References: what a model's rows looked like when all was well. Immutable, numbered, each a profile in a binning."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -136,19 +136,35 @@ def add_part(
     )
 
 
-def read_parts(connection: Connection, reference_id: int) -> Iterator[bytes]:
-    """The encoded rows of a reference that was sent as rows, in order.
+def read_parts(connection: Connection, reference_id: int, only: Sequence[int] | None = None) -> Iterator[bytes]:
+    """The encoded rows of a reference that was sent as rows, in order; of all parts, or of those with the numbers
+    `only`.
 
     A reference that was counted again in a later binning has the rows of the one that it was made from.
     """
-    source = connection.scalar(sa.select(reference.c.source).where(reference.c.id == reference_id))
-    origin = reference_id if source is None else json.loads(source).get("remade_from", reference_id)
     query = (
         sa.select(reference_rows.c.payload)
-        .where(reference_rows.c.reference_id == origin)
+        .where(reference_rows.c.reference_id == _origin(connection, reference_id))
         .order_by(reference_rows.c.part)
     )
+    if only is not None:
+        query = query.where(reference_rows.c.part.in_(list(only)))
     yield from connection.scalars(query)
+
+
+def sizes_of_parts(connection: Connection, reference_id: int) -> list[tuple[int, int]]:
+    """(number, rows) of each part that `read_parts` reads, in order."""
+    query = (
+        sa.select(reference_rows.c.part, reference_rows.c.rows)
+        .where(reference_rows.c.reference_id == _origin(connection, reference_id))
+        .order_by(reference_rows.c.part)
+    )
+    return [(part, rows) for part, rows in connection.execute(query)]
+
+
+def _origin(connection: Connection, reference_id: int) -> int:
+    source = connection.scalar(sa.select(reference.c.source).where(reference.c.id == reference_id))
+    return int(reference_id if source is None else json.loads(source).get("remade_from", reference_id))
 
 
 def _stored(row: Any, profile: bytes, windows: bytes) -> StoredReference:

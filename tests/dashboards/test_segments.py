@@ -83,10 +83,10 @@ def test_a_feature_says_how_it_moved_in_each_segment_and_how_the_model_does_at_i
     assert [line.value for line in plan.levels if line.text == "plan:pro"] == [number(accuracy.value)]
 
 
-def test_a_feature_that_is_no_segment_says_that_its_effect_is_not_known(pages: TestClient, seeded: Seeded) -> None:
-    text = pages.get(LINKS.feature(seeded.drifting, "amount", range_="all")).text
-    assert "Not known: outcomes are counted by segment" in text
-    assert "Not known" not in pages.get(LINKS.feature(seeded.drifting, "plan", range_="all")).text
+def test_outcomes_stand_by_level_where_the_feature_is_a_segment_alone(pages: TestClient, seeded: Seeded) -> None:
+    counted = "each interval is of its level alone"
+    assert counted not in pages.get(LINKS.feature(seeded.drifting, "amount", range_="all")).text
+    assert counted in pages.get(LINKS.feature(seeded.drifting, "plan", range_="all")).text
 
 
 def test_a_cause_in_a_segment_leads_to_the_segment(seeded_engine: Engine, seeded: Seeded) -> None:
