@@ -8,6 +8,7 @@ from dashboards.figures import LABEL, Figure, plain, tidy
 from monitor.stats.values import Value
 
 APART = 0.28  # rows between the two values of one
+LEAST_SPAN = 0.2  # of bars of importance
 
 
 def heatmap(
@@ -17,6 +18,7 @@ def heatmap(
     urls: Sequence[str],
     top: float = theme.HEAT_TOP,
     told: str = "PSI %{z:.3f}",
+    weights: Sequence[float] | None = None,
 ) -> Figure:
     """Features x time. Rows are numbered, with names as tick labels, so that no name is read as a date or a number.
 
@@ -27,6 +29,7 @@ def heatmap(
         urls: where a click on the row leads.
         top: the value of the darkest colour.
         told: how a cell's value `z` is told, as Plotly's template.
+        weights: how important each row is, 0 to 1: small bars at the right.
     """
     cells: Figure = {
         "type": "heatmap",
@@ -52,8 +55,31 @@ def heatmap(
         "ticks": "",
         "automargin": True,
     }
-    layout = {"yaxis": axis, "xaxis": {"showgrid": False, "type": "date"}, "hovermode": "closest", "showlegend": False}
-    return {"data": [cells], "layout": layout, "links": list(urls)}
+    layout: Figure = {"yaxis": axis, "xaxis": {"showgrid": False, "type": "date"}, "hovermode": "closest"}
+    figure = {"data": [cells], "layout": {**layout, "showlegend": False}, "links": list(urls)}
+    return figure if weights is None else _with_weights(figure, weights)
+
+
+def _with_weights(figure: Figure, weights: Sequence[float]) -> Figure:
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "y": list(range(len(weights))),
+        "x": tidy(weights),
+        "xaxis": "x2",
+        "marker": {"color": theme.BAR},
+        "hovertemplate": "%{y}<br>importance %{x:.1%}<extra></extra>",
+    }
+    span = [0, max(LEAST_SPAN, *weights)]  # a bar of next to nothing does not fill it
+    hidden = {"domain": [0.945, 1], "fixedrange": True, "showticklabels": False, "ticks": "", "range": span}
+    layout = {
+        **figure["layout"],
+        "xaxis": {**figure["layout"]["xaxis"], "domain": [0, 0.935]},
+        "xaxis2": hidden,
+        "bargap": 0.3,
+        "annotations": [_over_the_right("importance")],
+    }
+    return {**figure, "data": [*figure["data"], bars], "layout": layout}
 
 
 def histogram(edges: Sequence[float], now: Sequence[float], reference: Sequence[float] | None) -> Figure:
@@ -142,12 +168,12 @@ def intervals(
         "automargin": True,
         "ticks": "",
     }
-    value: Figure = {"domain": [0, 0.8], "fixedrange": True}
+    value: Figure = {"domain": [0, 0.8], "fixedrange": True, "nticks": 6}
     if unit == "share":
         value["tickformat"] = "~%"
     elif unit:
         value["ticksuffix"] = " " + unit
-    share: Figure = {"domain": [0.84, 1], "fixedrange": True, "rangemode": "tozero", "tickformat": ".0%", "nticks": 3}
+    share: Figure = {"domain": [0.84, 1], "fixedrange": True, "rangemode": "tozero", "tickformat": ".0%", "nticks": 2}
     return {
         "data": [bars, *data],
         "layout": {
@@ -157,8 +183,15 @@ def intervals(
             "bargap": 0.45,
             "hovermode": "closest",
             "showlegend": True,
+            "annotations": [_over_the_right("share of rows")],
         },
     }
+
+
+def _over_the_right(text: str) -> Figure:
+    """The title of the bars at the right of a chart."""
+    place = {"xref": "paper", "x": 1, "xanchor": "right", "yref": "paper", "y": 1, "yanchor": "bottom"}
+    return {**place, "text": text, "font": {"size": 10}, "showarrow": False}
 
 
 def _points(name: str, rows: Sequence[float], values: Sequence[Value | None], color: str, told: str) -> Figure:

@@ -1,6 +1,6 @@
-"""Drift of every feature over time as a heat map."""
+"""Drift of every feature over time as a heat map: what matters to the model and moved most on top."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.engine import Connection
 
@@ -15,6 +15,11 @@ from monitor.evaluate.kept import KeptShelf
 from monitor.store.catalog import Model
 
 FEATURES = 60
+LEAST = 0.01  # importance: what tells less counts as much, so that chance orders nothing and nothing goes unseen
+IMPORTANCE = (
+    "importance: how much of the prediction the feature tells by itself in the reference (Theil's U), "
+    "less than 1 % counting as 1 %"
+)
 
 
 def step_for(stretch: Stretch, volume: Sequence[data.Point]) -> int:
@@ -35,12 +40,35 @@ def heatmap(
     links: Links,
     state: str,
 ) -> Chart:
-    """PSI of every feature over the stretch, the most drifted on top."""
+    """PSI of every feature over the stretch."""
     step = step_for(stretch, volume)
     grid = data.heatmap(connection, shelf.model, "psi", stretch.from_us, stretch.to_us, step, shelf)
     return drawn(
-        "Drift of every feature", grid, step, shelf.model, stretch, volume, zone, links, compared=state != "learning"
+        "Drift of every feature",
+        grid,
+        step,
+        shelf.model,
+        stretch,
+        volume,
+        zone,
+        links,
+        importance_of(shelf),
+        compared=state != "learning",
     )
+
+
+def importance_of(shelf: KeptShelf) -> dict[str, float]:
+    """By feature, in the reference that holds; empty where that does not say."""
+    number = shelf.newest()
+    reference = None if number is None else shelf.reference(number)
+    return {} if reference is None else reference.importance
+
+
+def rank(psi: float | None, importance: float | None) -> tuple[float, float]:
+    """Rising from what should be looked at first: by importance x PSI, where the importance is known, then by PSI."""
+    drift = -1.0 if psi is None else psi
+    weight = 1.0 if importance is None else max(importance, LEAST)
+    return -weight * drift, -drift
 
 
 def drawn(
@@ -52,12 +80,14 @@ def drawn(
     volume: Sequence[data.Point],
     zone: Zone,
     links: Links,
+    importance: Mapping[str, float],
     compared: bool,
     least: int = 0,
 ) -> Chart:
-    """PSI of the features in `grid`, whose columns are `step` long.
+    """PSI of the features in `grid`, whose columns are `step` long, by importance x the highest PSI.
 
     Args:
+        importance: by feature; empty where it is not known, then PSI alone orders them.
         volume: rows over time of what the PSI is of.
         compared: whether there was a reference to compare with.
         least: rows below which a column is blank in any case.
@@ -71,7 +101,7 @@ def drawn(
             )
             for name, values in zip(grid.features, grid.values, strict=True)
         ),
-        key=lambda row: -_strength(row[1]),
+        key=lambda row: rank(_strength(row[1]), importance.get(row[0]) if importance else None),
     )
     total, rows = len(rows), rows[:FEATURES]
     if not any(value is not None for _, values in rows for value in values):
@@ -87,16 +117,23 @@ def drawn(
     last = [(name, next((v for v in reversed(values) if v is not None), None)) for name, values in rows]
     strongest = max(rows, key=lambda row: _strength(row[1]))
     fewest = f", or {least} rows," if least else ""
+    order = f"ordered by the highest PSI × {IMPORTANCE}" if importance else "the most drifted feature on top"
+    weights = [importance.get(name, 0.0) for name in names] if importance else None
     note = (
-        f"PSI per {formats.per(step)} against the reference, the most drifted feature on top; a click opens it. "
+        f"PSI per {formats.per(step)} against the reference, {order}; a click opens it. "
         f"Few rows make PSI restless, so steps with less than a quarter of the usual rows{fewest} are blank."
     )
     if total > FEATURES:
         note += f" The first {FEATURES} of {total} features."
     table = charts.Table(
-        ["Feature", "PSI, last", "PSI, highest"],
+        ["Feature", "PSI, last", "PSI, highest", *(["Importance"] if importance else [])],
         [
-            [name, formats.number(now), formats.number(max((v for v in values if v is not None), default=None))]
+            [
+                name,
+                formats.number(now),
+                formats.number(max((v for v in values if v is not None), default=None)),
+                *([formats.percent(importance.get(name, 0.0))] if importance else []),
+            ]
             for (name, now), (_, values) in zip(last, rows, strict=True)
         ],
         total,
@@ -109,7 +146,7 @@ def drawn(
         "drift",
         title,
         sentence,
-        matrices.heatmap(edges, names, [values for _, values in rows], urls),
+        matrices.heatmap(edges, names, [values for _, values in rows], urls, weights=weights),
         table,
         note=note,
         size=size,

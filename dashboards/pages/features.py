@@ -1,4 +1,4 @@
-"""The list of a model's features: kind, drift and missing values over a stretch, the most drifted first."""
+"""The list of a model's features: kind, drift, missing values and importance; what matters and drifted most first."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Connection
 
 from dashboards.formats import Zone
-from dashboards.pages import alerts
+from dashboards.pages import alerts, drift
 from dashboards.pages.stretch import Stretch
 from monitor.evaluate.kept import KeptShelf
 from monitor.stats.measure import measure
@@ -18,12 +18,14 @@ USUAL = "24h"  # the stretch that counts as now
 
 @dataclass(frozen=True)
 class Row:
-    """A feature; `psi` and `missing` over the stretch, None where there is nothing to measure; its open alert."""
+    """A feature; `psi` and `missing` over the stretch, None where there is nothing to measure; its `importance` in the
+    reference, None where that does not say; its open alert."""
 
     name: str
     kind: str
     psi: float | None
     missing: float | None
+    importance: float | None
     alert: alerts.Line | None
 
 
@@ -36,6 +38,12 @@ class FeaturesPage:
     counted: int
     reference: bool
     search: str = ""
+
+    @property
+    def order(self) -> str:
+        """How the rows are ordered, in words."""
+        known = any(row.importance is not None for row in self.rows)
+        return f"ordered by PSI × {drift.IMPORTANCE}" if known else "the most drifted first"
 
 
 def load(connection: Connection, model: Model, stretch: Stretch, search: str = "") -> FeaturesPage:
@@ -51,9 +59,10 @@ def load(connection: Connection, model: Model, stretch: Stretch, search: str = "
         found = measure(profile, against, ("psi", "missing_share"))
         psi = dict(zip(found.names, map(_finite, found.features["psi"].tolist()), strict=True))
         missing = dict(zip(found.names, map(_finite, found.features["missing_share"].tolist()), strict=True))
+    importance = {} if reference is None else reference.importance
     named = _named(alerts.of_model(connection, model))
     rows = [
-        Row(name, kind, psi.get(name), missing.get(name), named.get(name))
+        Row(name, kind, psi.get(name), missing.get(name), importance.get(name), named.get(name))
         for name, kind in (model.features or {}).items()
         if kind != "ignored" and search.casefold() in name.casefold()
     ]
@@ -61,7 +70,7 @@ def load(connection: Connection, model: Model, stretch: Stretch, search: str = "
         model=model,
         zone=Zone(model.config.timezone),
         stretch=stretch,
-        rows=sorted(rows, key=lambda row: -1.0 if row.psi is None else row.psi, reverse=True),
+        rows=sorted(rows, key=lambda row: drift.rank(row.psi, row.importance)),
         counted=0 if profile is None else profile.rows,
         reference=reference is not None,
         search=search,

@@ -186,5 +186,15 @@ def _drift(shelf: KeptShelf, key: Key, stretch: Stretch, sent: Sequence[Point], 
     values = [[float(column[name]) if name in column else None for column in columns] for name in names]
     grid = Heatmap([start for start, _ in steps], [end for _, end in steps], names, values)
     return drift.drawn(
-        "Drift within the segment", grid, size, shelf.model, stretch, sent, zone, links, compared, LEAST_ROWS
+        "Drift within the segment",
+        grid,
+        size,
+        shelf.model,
+        stretch,
+        sent,
+        zone,
+        links,
+        drift.importance_of(shelf),
+        compared,
+        LEAST_ROWS,
     )

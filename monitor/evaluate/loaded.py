@@ -12,6 +12,8 @@ from monitor.store import profiles, references
 from monitor.store.catalog import Model
 from monitor.store.references import StoredReference
 
+IMPORTANCE = "importance"  # in a reference's source: of each feature, in the order of its binning
+
 
 @dataclass(frozen=True, eq=False)
 class Reference:
@@ -25,6 +27,14 @@ class Reference:
     profile: Profile
     windows: tuple[tuple[int, int, Profile], ...]
     until: int | None
+
+    @property
+    def importance(self) -> dict[str, float]:
+        """How much of the answer each feature tells in its rows (`stats/importance`), 0 to 1, by name; empty for a
+        reference that was made before it was kept."""
+        kept = self.stored.source.get(IMPORTANCE, [])
+        names = [bins.name for bins in self.binning.features]
+        return dict(zip(names, kept, strict=True)) if len(kept) == len(names) else {}
 
 
 @lru_cache(maxsize=64)

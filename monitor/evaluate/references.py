@@ -15,9 +15,10 @@ from sqlalchemy.engine import Connection, Engine
 from monitor import clock
 from monitor.errors import Invalid, Overloaded
 from monitor.evaluate import material
-from monitor.evaluate.loaded import binning_of, dump_windows
+from monitor.evaluate.loaded import IMPORTANCE, binning_of, dump_windows
 from monitor.evaluate.material import Material
 from monitor.stats.binning import Binning, CategoricalBins
+from monitor.stats.importance import importances
 from monitor.stats.profile import Profile, profile_inputs, profile_outcomes
 from monitor.stats.rows import Rows
 from monitor.store import audit, catalog, events, profiles, references
@@ -157,6 +158,7 @@ def _counted(
     model: Model, binning: Binning, features: dict[str, str], rows: Rows, found: Material, source: dict[str, Any]
 ) -> Prepared:
     profile = profile_rows(binning, rows)
+    source = {**source, IMPORTANCE: [float(f"{one:.3g}") for one in importances(binning, rows).tolist()]}
     if found.without:
         source = {**source, "without": [list(one) for one in found.without]}
     return Prepared(binning, False, features, profile, _windows(model, binning, rows, found), source, rows.n)
@@ -179,7 +181,7 @@ def _others(
 
 def remade(stored: references.StoredReference) -> dict[str, Any]:
     """The source of a reference that is made of the same rows once more."""
-    source = {name: value for name, value in stored.source.items() if name not in ("layout", "without")}
+    source = {name: value for name, value in stored.source.items() if name not in ("layout", "without", IMPORTANCE)}
     return {**source, "remade_from": stored.source.get("remade_from", stored.id)}
 
 
@@ -280,7 +282,8 @@ def _add(
 
 def shown(stored: references.StoredReference, version: str | None) -> dict[str, Any]:
     """A reference as the API shows it."""
-    source = {name: value for name, value in stored.source.items() if name not in ("layout", "remade_from", "without")}
+    inner = ("layout", "remade_from", "without", IMPORTANCE)
+    source = {name: value for name, value in stored.source.items() if name not in inner}
     if "from" in source:
         source = {name: clock.render(value) for name, value in source.items()}
     if "without" in stored.source:

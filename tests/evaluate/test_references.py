@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -153,6 +154,16 @@ def test_a_stretch_of_the_log_is_a_reference_with_its_outcomes_and_windows(log: 
     assert (found.profile.rows, found.profile.labelled, found.until) == (480, 300, START + 8 * HOUR)
     assert [(start - START) // HOUR for start, _, _ in found.windows] == list(range(8))
     assert sum(profile.rows for _, _, profile in found.windows) == 480
+
+
+def test_a_reference_keeps_how_much_of_the_answer_each_feature_tells_for_itself(log: Log) -> None:
+    made = log.reference(binary_rows(800, seed=1))
+    with reading(log.engine) as connection:
+        found = reference_for(connection, log.model_id, 1)
+    assert found is not None and found.importance["x"] > 0.8 and found.importance["carrier"] < 0.01
+    assert made["source"] == {"rows": 800}
+    earlier = replace(found, stored=found.stored._replace(source={"rows": 800}))
+    assert earlier.importance == {}, "a reference of a time before it was kept"
 
 
 def test_a_cut_off_window_at_the_edge_of_a_reference_is_left_out(log: Log) -> None:
