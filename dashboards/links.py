@@ -134,8 +134,8 @@ class Links:
     def alerts(self, **query: str | None) -> str:
         return f"{self.root}/alerts" + _query(**query)
 
-    def alert(self, alert: str) -> str:
-        return self._page(f"/alerts/{_name(alert)}")
+    def alert(self, alert: str, **query: str | None) -> str:
+        return self._page(f"/alerts/{_name(alert)}") + _query(**query)
 
     def alert_action(self, alert: str, action: str) -> str:
         return f"{self.root}/alerts/{_name(alert)}/{action}"

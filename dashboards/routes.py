@@ -150,9 +150,10 @@ def alert_list(visit: Page, model: Short = None, state: Short = None, after: Sho
 
 
 @router.get("/alerts/{alert}")
-def alert(visit: Page, alert: str) -> Response:
+def alert(visit: Page, alert: str, known: Short = None) -> Response:
+    """An alert; with `known=then`, what was known when its windows were judged is counted again from rows."""
     with reading(visit.ctx.engine) as connection:
-        found = alert_page.load(connection, visit.project_id, alert, clock.now(), visit.links)
+        found = alert_page.load(connection, visit.project_id, alert, clock.now(), visit.links, known == "then")
         frame = visit.frame(connection, "alerts")
     return page("alert.html", frame, page=found)
 

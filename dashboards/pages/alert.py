@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from dashboards import formats, theme, words
 from dashboards.formats import Zone
 from dashboards.links import Links, stretch
-from dashboards.pages import alerts, charts, events
+from dashboards.pages import alerts, charts, events, known
 from dashboards.pages import stretch as stretches
 from dashboards.pages.charts import Chart
 from dashboards.theme import State
@@ -71,10 +71,13 @@ class AlertPage:
     silence_url: str
     rows_url: str
     may_adopt: bool
+    known: known.KnownThen | None
 
 
-def load(connection: Connection, project_id: int, alert_id: str, wall: int, links: Links) -> AlertPage:
-    """Everything the page shows.
+def load(
+    connection: Connection, project_id: int, alert_id: str, wall: int, links: Links, count_again: bool = False
+) -> AlertPage:
+    """Everything the page shows; `count_again` reads rows for what was known of windows when they were judged.
 
     Raises:
         NotFound: there is no such alert in the project.
@@ -111,6 +114,7 @@ def load(connection: Connection, project_id: int, alert_id: str, wall: int, link
         silence_url=links.silences(model=model.name, family=alert.family),
         rows_url=_rows(model, alert, causes, links),
         may_adopt=not by_hand and line.is_open,
+        known=known.load(connection, model, alert, series.leading(causes), count_again),
     )
 
 
@@ -234,6 +238,12 @@ class _Series:
             self._found = panel(
                 self._connection, model, sorted(wanted, key=repr), self._from, self._to, self._step, self._now
             )
+
+    def leading(self, causes: Sequence[alerts.Cause]) -> tuple[alerts.Cause, Wanted] | None:
+        """The strongest cause whose numbers are kept for every window: none of a segment are."""
+        model = with_schema(self._connection, self._model)
+        known = (cause for cause in causes if cause.segment is None and _is_known(cause, model))
+        return next(((cause, _wanted(cause)) for cause in known), None)
 
     def _points(self, cause: alerts.Cause) -> list[data.Point] | None:
         """None for a feature or a segment that the model no longer has."""

@@ -89,7 +89,7 @@ def _measured(
         numbers = None if row is None else payload.load(row.payload)
         if row is not None and numbers is not None and numbers.binning not in places:
             binning = binning_numbered(connection, model.id, numbers.binning)
-            places[numbers.binning] = _places([bins.name for bins in binning.features])
+            places[numbers.binning] = places_of([bins.name for bins in binning.features])
         points: dict[Wanted, Point] = {}
         for one, question in asked.items():
             if row is None:
@@ -99,7 +99,7 @@ def _measured(
             if numbers is None:
                 points[one] = _nothing(start, end, state, row.revision)
                 continue
-            value = _stored_value(one, numbers, places[numbers.binning])
+            value = stored_value(one, numbers, places[numbers.binning])
             points[one] = _point(start, end, value, question, row.rows, row.labelled, state, row.revision)
         yield points
 
@@ -120,7 +120,7 @@ def _profiled(
         if measures is None or not measures.rows:
             yield {one: _nothing(start, end) for one in asked}
             continue
-        places = _places(measures.names)
+        places = places_of(measures.names)
         points: dict[Wanted, Point] = {}
         for one, question in asked.items():
             value = _value(one, measures.values, measures.columns, places)
@@ -135,13 +135,14 @@ def _state(asked: Asked, measures: Measures, final: bool) -> str:
     return FINAL if final else PROVISIONAL
 
 
-def _places(names: Sequence[str]) -> dict[Of, int]:
+def places_of(names: Sequence[str]) -> dict[Of, int]:
     """Where each feature and signal stands in the arrays of a measurement."""
     found: dict[Of, int] = {name: place for place, name in enumerate(names)}
     return {**found, **{signal: len(names) + signal.value for signal in Signal}}
 
 
-def _stored_value(one: Wanted, numbers: Numbers, places: dict[Of, int]) -> Value:
+def stored_value(one: Wanted, numbers: Numbers, places: dict[Of, int]) -> Value:
+    """What a measurement says; `places` of its binning."""
     metric, feature = one
     if feature is None:
         return numbers.values.get(metric, Value())
