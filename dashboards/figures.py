@@ -1,15 +1,19 @@
 """Charts as plain dictionaries in Plotly's language.
 
 A figure is {"x", "data", "layout"}: `x` is shared by every trace that has none of its own, which halves the page.
+Times are in UTC (`at`); static/app.js shows them in the viewer's time zone, or in the figure's `zone`, where its steps
+are days of that one.
 Colours are names (theme.py) that static/app.js replaces by values of the light or dark theme; it also adds fonts,
 margins and grid. Text that a user chose passes `plain`, because Plotly reads a little HTML in labels.
 """
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from dashboards import theme
+from monitor import clock
 
 Figure = dict[str, Any]
 LABEL = 28
@@ -22,6 +26,12 @@ def plain(text: str, longest: int | None = None) -> str:
     if longest is not None and len(text) > longest:
         text = text[: longest - 1] + "…"
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+@lru_cache(maxsize=16_384)
+def at(instant: int) -> str:
+    """An instant as a chart's axis takes it: 2013-03-04 14:00, UTC."""
+    return f"{clock.to_datetime(instant):%Y-%m-%d %H:%M}"
 
 
 def tidy(values: Sequence[float | None]) -> list[float | None]:
@@ -174,11 +184,14 @@ def bars(x: Sequence[str], values: Sequence[float | None], name: str, unit: str 
     return {"x": list(x), "data": [bar], "layout": {"yaxis": _axis(unit, True), "showlegend": False, "bargap": 0.15}}
 
 
-def between(figure: Figure, from_x: str, to_x: str) -> Figure:
-    """The figure with its time axis fixed, so that charts below each other line up also where one has no data."""
+def between(figure: Figure, from_x: str, to_x: str, zone: str = "") -> Figure:
+    """The figure with its time axis fixed, so that charts below each other line up also where one has no data.
+
+    `zone` names the time zone that its steps are days of; "" where they are shorter.
+    """
     layout = dict(figure["layout"])
     layout["xaxis"] = {**layout.get("xaxis", {}), "type": "date", "range": [from_x, to_x]}
-    return {**figure, "layout": layout}
+    return {**figure, "layout": layout, **({"zone": zone} if zone else {})}
 
 
 def level(figure: Figure, value: float, text: str) -> Figure:

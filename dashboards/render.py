@@ -69,12 +69,30 @@ def script_json(value: Any) -> Markup:
 
 
 def time_tag(at: int | None, zone: Zone, text: str = "") -> Markup:
-    """<time> with the machine's form, UTC as its tooltip, and the zone's wall time (or `text`) to read."""
+    """<time> with the machine's form, UTC as its tooltip, and the zone's wall time (or `text`) to read.
+
+    A wall time names its zone: static/habits.js tells it by the clock of who looks instead.
+    """
     if at is None:
         return escape(formats.NONE)
     machine = clock.render(at // clock.SECOND * clock.SECOND)
     utc = Zone().minute(at) + " UTC"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(machine, utc, text or zone.minute(at))
+    if text:
+        return Markup('<time datetime="{}" title="{}">{}</time>').format(machine, utc, text)
+    told = '<time datetime="{}" title="{}" data-wall="{}">{}</time>'
+    return Markup(told).format(machine, utc, zone.name, zone.minute(at))  # noqa: S704 - a constant
+
+
+@lru_cache(maxsize=16_384)
+def brief_time(at: int, zone: Zone) -> Markup:
+    """A time among hundreds, each in many tables: as `time_tag` makes it, its tooltip left to the script."""
+    machine = clock.render(at // clock.SECOND * clock.SECOND)
+    return Markup('<time datetime="{}" data-wall="{}">{}</time>').format(machine, zone.name, zone.minute(at))
+
+
+def zone_tag(zone: Zone) -> Markup:
+    """The name of the zone that times beside it are told in; the script puts the viewer's in its place."""
+    return Markup("<span data-zone>{}</span>").format(zone.name)
 
 
 @lru_cache(maxsize=1)
@@ -103,6 +121,8 @@ def environment() -> jinja2.Environment:
         zone=Zone(),
         heat_top=theme.HEAT_TOP,
         time_tag=time_tag,
+        brief_time=brief_time,
+        zone_tag=zone_tag,
         interval=formats.interval,
         words=words,
         static=assets.static_url,

@@ -280,7 +280,7 @@ class _Series:
             subject=cause.title,
             mark=mark,
         )
-        return events.marked(chart, self._happened, zone, self._from, self._to)
+        return events.marked(chart, self._happened, self._from, self._to)
 
 
 def _wanted(cause: alerts.Cause) -> Wanted:

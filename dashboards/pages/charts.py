@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from dashboards import figures, formats, words
 from dashboards.figures import Figure
 from dashboards.formats import Zone
+from monitor import clock
 from monitor.evaluate.series import Point
 from monitor.stats.measure import METRICS
 
 ROWS = 50
+UTC = Zone()
 LEAST_LABELLED = 20  # labelled rows behind a number of performance: of fewer, it says nothing but noise
 
 
@@ -24,11 +26,14 @@ class Empty:
 
 @dataclass(frozen=True)
 class Table:
-    """The same numbers as text; `total` counts the rows before the cut."""
+    """The same numbers as text; `total` counts the rows before the cut. `times`: the instants that the first cells are,
+    in `zone`, where they are no days."""
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
     total: int
+    times: Sequence[int] = ()
+    zone: Zone = UTC
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ def sentence(title: str, points: Sequence[Point], zone: Zone, unit: str, step: i
     values = [point.value for point in shown if point.value is not None]
     last = settled(points) or shown[-1]
     return (
-        f"{title}: {formats.number(last.value, unit)} at {zone.label(last.start, step)}, between "
+        f"{title}: {formats.number(last.value, unit)} at {zone.label(last.start, step)} {zone.name}, between "
         f"{formats.number(min(values), unit)} and {formats.number(max(values), unit)} over {len(shown)} points."
     )
 
@@ -152,7 +157,12 @@ def table(points: Sequence[Point], zone: Zone, unit: str, step: int, labelled: b
         ]
         for point in reversed(kept[-ROWS:])
     ]
-    return Table(headers, rows, len(kept))
+    return Table(headers, rows, len(kept), instants([point.start for point in reversed(kept[-ROWS:])], step), zone)
+
+
+def instants(starts: Sequence[int], step: int) -> Sequence[int]:
+    """The starts of windows as a table's `times`: none where windows are days, which have no hour to be told."""
+    return starts if step < clock.DAY else ()
 
 
 def of_metric(
@@ -188,7 +198,7 @@ def of_metric(
             key, title, f"{subject}: {reason.title.lower()}.", None, note=words.NOTES.get(metric, ""), empty=reason
         )
     figure = figures.line(
-        [zone.axis(point.start) for point in points],
+        [figures.at(point.start) for point in points],
         [point.value for point in points],
         low=[point.low for point in points],
         high=[point.high for point in points],
@@ -200,9 +210,9 @@ def of_metric(
     )
     if is_estimated:
         figure = figures.with_estimate(figure, expected, [_is_confirmed(point) for point in points])
-    figure = figures.between(figure, zone.axis(points[0].start), zone.axis(points[-1].end))
+    figure = over(figure, points[0].start, points[-1].end, zone, step)
     if mark is not None:
-        figure = marked(figure, zone, mark, points[0].start, points[-1].end)
+        figure = marked(figure, mark, points[0].start, points[-1].end)
     if headline is None:
         last = settled(points)
         headline = "" if last is None else formats.number(last.value, unit)
@@ -238,10 +248,16 @@ def with_estimates(table: Table, points: Sequence[Point], expected: Sequence[flo
         if point.n or point.value is not None or point.state == "error"
     ]
     rows = [[*row, formats.number(value, unit)] for row, value in zip(table.rows, kept, strict=False)]
-    return Table([*table.headers, "Estimated"], rows, table.total)
+    return replace(table, headers=[*table.headers, "Estimated"], rows=rows)
 
 
-def marked(figure: Figure, zone: Zone, mark: tuple[int, int, str], first: int, last: int, over: bool = False) -> Figure:
+def over(figure: Figure, from_us: int, to_us: int, zone: Zone, step: int) -> Figure:
+    """The figure with its time axis fixed to [from_us, to_us), in steps that are days of the zone where they are that
+    long."""
+    return figures.between(figure, figures.at(from_us), figures.at(to_us), zone.name if step >= clock.DAY else "")
+
+
+def marked(figure: Figure, mark: tuple[int, int, str], first: int, last: int, over: bool = False) -> Figure:
     """The figure of [first, last) with the stretch (from, to, text) shaded, paler where it is `over`."""
     late = mark[0] - first > 0.65 * (last - first)
-    return figures.mark(figure, zone.axis(mark[0]), zone.axis(mark[1]), mark[2], late, over)
+    return figures.mark(figure, figures.at(mark[0]), figures.at(mark[1]), mark[2], late, over)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy.engine import Connection
 
-from dashboards import formats, matrices
+from dashboards import figures, formats, matrices
 from dashboards.formats import Zone
 from dashboards.links import Links
 from dashboards.pages import charts
@@ -113,7 +113,7 @@ def drawn(
         return Chart("drift", title, f"{title}: {empty.title.lower()}.", None, wide=True, empty=empty)
     names = [name for name, _ in rows]
     urls = [links.feature(model.name, name, **stretch.query) for name in names]
-    edges = [zone.axis(start) for start in grid.starts] + [zone.axis(grid.ends[-1])]
+    edges = [figures.at(start) for start in grid.starts] + [figures.at(grid.ends[-1])]
     last = [(name, next((v for v in reversed(values) if v is not None), None)) for name, values in rows]
     strongest = max(rows, key=lambda row: _strength(row[1]))
     fewest = f", or {least} rows," if least else ""
@@ -146,7 +146,13 @@ def drawn(
         "drift",
         title,
         sentence,
-        matrices.heatmap(edges, names, [values for _, values in rows], urls, weights=weights),
+        charts.over(
+            matrices.heatmap(edges, names, [values for _, values in rows], urls, weights=weights),
+            grid.starts[0],
+            grid.ends[-1],
+            zone,
+            step,
+        ),
         table,
         note=note,
         size=size,

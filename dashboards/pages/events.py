@@ -45,7 +45,7 @@ def between(connection: Connection, model: Model, from_us: int, to_us: int) -> l
     return events.events_between(connection, model.id, from_us, to_us)[-MOST_MARKS:]
 
 
-def marked(chart: Chart, happened: Sequence[Event], zone: Zone, from_us: int, to_us: int) -> Chart:
+def marked(chart: Chart, happened: Sequence[Event], from_us: int, to_us: int) -> Chart:
     """A chart over [from_us, to_us) with the events in it."""
     figure = chart.figure
     if figure is None:
@@ -54,8 +54,8 @@ def marked(chart: Chart, happened: Sequence[Event], zone: Zone, from_us: int, to
         end = one.to_at if one.to_at is not None else to_us if one.kind == INCIDENT else None
         title = words.MARKS.get(one.kind, one.kind)
         label = one.text.partition("\n")[0] or title
-        from_x = zone.axis(max(one.from_at, from_us))
-        to_x = None if end is None else zone.axis(min(end, to_us))
+        from_x = figures.at(max(one.from_at, from_us))
+        to_x = None if end is None else figures.at(min(end, to_us))
         figure = figures.event(figure, one.kind, from_x, to_x, label, f"{title}: {one.text}" if one.text else title)
     return replace(chart, figure=figure)
 

@@ -91,7 +91,7 @@ def load(
             size="small",
             mark=mark,
         )
-        shown.append(events.marked(chart, happened, zone, stretch.from_us, stretch.to_us))
+        shown.append(events.marked(chart, happened, stretch.from_us, stretch.to_us))
     offered = words.PERFORMANCE[model.task]
     chosen = by_value if by_value in offered else None
     parts = segments.measured(connection, model, stretch, offered[0], feature)

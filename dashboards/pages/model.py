@@ -113,11 +113,11 @@ def load(
         ),
         performance.chart("calibration", model, calibration, found[calibration], zone, stretch, over.get(calibration)),
     ]
-    shown = [mark_alerts(chart, lines, stretch, zone) for chart in shown]
+    shown = [mark_alerts(chart, lines, stretch) for chart in shown]
     shown.append(drift.heatmap(connection, shelf, stretch, found["volume"], zone, links, verdict.state))
     shown.append(quality.chart(shelf, stretch, zone, links))
     happened = events.between(connection, model, stretch.from_us, stretch.to_us)
-    shown = [events.marked(chart, happened, zone, stretch.from_us, stretch.to_us) for chart in shown]
+    shown = [events.marked(chart, happened, stretch.from_us, stretch.to_us) for chart in shown]
     return ModelPage(
         model=model,
         now=now,
@@ -147,7 +147,7 @@ def load(
 _FAMILY_CHARTS = {"performance": ("performance", "calibration"), "volume": ("traffic",), "latency": ("latency",)}
 
 
-def mark_alerts(chart: Chart, lines: Sequence[alerts.Line], stretch: Stretch, zone: Zone) -> Chart:
+def mark_alerts(chart: Chart, lines: Sequence[alerts.Line], stretch: Stretch) -> Chart:
     """The chart with the stretch of each alert of its family shaded, from the first evidence until it was resolved."""
     figure = chart.figure
     if figure is None:
@@ -158,7 +158,7 @@ def mark_alerts(chart: Chart, lines: Sequence[alerts.Line], stretch: Stretch, zo
         if chart.key in _FAMILY_CHARTS.get(line.alert.family, ()) and from_us < to_us and to_us > stretch.from_us:
             text = charts.FIRST_EVIDENCE if line.is_open else charts.RESOLVED
             mark = (max(from_us, stretch.from_us), to_us, text)
-            figure = charts.marked(figure, zone, mark, stretch.from_us, stretch.to_us, over=not line.is_open)
+            figure = charts.marked(figure, mark, stretch.from_us, stretch.to_us, over=not line.is_open)
     return Chart(**{**chart.__dict__, "figure": figure})
 
 

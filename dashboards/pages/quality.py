@@ -56,7 +56,7 @@ def chart(shelf: KeptShelf, stretch: Stretch, zone: Zone, links: Links) -> Chart
         return Chart("quality", title, f"{title}: nothing got worse.", None, wide=True, empty=NOTHING)
     rows = worst[:FEATURES]
     urls = [links.feature(model.name, row.feature, **stretch.query) for row in rows]
-    edges = [zone.axis(start) for start, _ in steps] + [zone.axis(steps[-1][1])]
+    edges = [figures.at(start) for start, _ in steps] + [figures.at(steps[-1][1])]
     figure = matrices.heatmap(
         edges, [row.title for row in rows], [row.shares for row in rows], urls, top=TOP, told="%{z:.1%} of rows"
     )
@@ -76,7 +76,7 @@ def chart(shelf: KeptShelf, stretch: Stretch, zone: Zone, links: Links) -> Chart
         "quality",
         title,
         f"{title}: worst is {rows[0].title}, up to {formats.percent(rows[0].highest)} of rows.",
-        figures.between(figure, edges[0], edges[-1]),
+        charts.over(figure, steps[0][0], steps[-1][1], zone, size),
         charts.Table(["Fault", "Last", "Highest", "In the reference"], lines, len(worst)),
         note=note,
         size="rows-0" if len(rows) <= 4 else "rows-1" if len(rows) <= 8 else "rows-2",

@@ -106,7 +106,7 @@ def load(
         of_all=0 if over is None else over.of_all,
         labelled=0 if over is None else over.measures.labelled,
         reference_rows=None if over is None else over.reference_rows,
-        charts=[events.marked(chart, happened, zone, stretch.from_us, stretch.to_us) for chart in shown],
+        charts=[events.marked(chart, happened, stretch.from_us, stretch.to_us) for chart in shown],
         metric=chosen,
         metrics=offered,
         alerts=[(line, causes) for line, causes in named if causes],

@@ -92,7 +92,7 @@
   const CONFIG = { displayModeBar: false, responsive: true, displaylogo: false, showTips: false, scrollZoom: false };
 
   function draw(plot) {
-    const figure = JSON.parse(document.getElementById(plot.dataset.figure).textContent);
+    const figure = localized(JSON.parse(document.getElementById(plot.dataset.figure).textContent));
     const data = figure.data.map((trace) => painted(figure.x && !trace.x ? { ...trace, x: figure.x } : trace));
     plot.querySelector("noscript")?.remove();
     plot.setAttribute("data-drawn", "");
@@ -115,11 +115,57 @@
     return figure.layout.xaxis?.type === "date";
   }
 
+  const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const clocks = new Map();
+
+  // "2013-03-04 13:00" in UTC by the clock of a zone.
+  function wall(text, zone) {
+    if (!clocks.has(zone)) {
+      const two = { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit" };
+      clocks.set(zone, new Intl.DateTimeFormat("sv-SE", { year: "numeric", ...two, timeZone: zone }));
+    }
+    return clocks.get(zone).format(new Date(`${text.replace(" ", "T")}Z`)).replace(",", "");
+  }
+
+  // A figure by the viewer's clock; one whose steps are days by the clock of the zone that they are days of.
+  function localized(figure) {
+    if (!overTime(figure)) return figure;
+    const zone = figure.zone || own;
+    const here = (one) => (typeof one === "string" ? wall(one, zone) : one);
+    const moved = (one) => {
+      const result = { ...one };
+      for (const key of ["x", "x0", "x1"]) if (key in one && one.xref !== "paper") result[key] = here(one[key]);
+      return result;
+    };
+    const { xaxis, shapes, annotations } = figure.layout;
+    return {
+      ...figure,
+      data: figure.data.map((one) => (one.x && !one.xaxis ? { ...one, x: one.x.map(here) } : one)),
+      ...(figure.x && { x: figure.x.map(here), utc: [...figure.x, xaxis.range?.[1]] }),
+      layout: {
+        ...figure.layout,
+        xaxis: {
+          ...xaxis,
+          title: { text: zone, font: { size: 10 }, standoff: 6 },
+          ...(xaxis.range && { range: xaxis.range.map(here) }),
+        },
+        ...(shapes && { shapes: shapes.map(moved) }),
+        ...(annotations && { annotations: annotations.map(moved) }),
+      },
+    };
+  }
+
+  // What an axis shows, for the address: an instant; by days, the wall time of the model's zone, which needs no name.
+  function instant(text, figure) {
+    const time = text.slice(0, 16).replace(" ", "T");
+    return figure.zone ? time : `${new Date(time).toISOString().slice(0, 16)}Z`;
+  }
+
   function show(plot, from, to) {
     const address = new URL(window.location.href);
     address.searchParams.delete("range");
-    address.searchParams.set("from", from.slice(0, 16).replace(" ", "T"));
-    address.searchParams.set("to", to.slice(0, 16).replace(" ", "T"));
+    address.searchParams.set("from", from);
+    address.searchParams.set("to", to);
     address.hash = plot.closest("figure").id;
     window.location.assign(address);
   }
@@ -128,13 +174,13 @@
     plot.dataset.zoom = "yes";
     plot.on("plotly_relayout", (change) => {
       const [from, to] = [change["xaxis.range[0]"], change["xaxis.range[1]"]];
-      if (typeof from === "string" && typeof to === "string") show(plot, from, to);
+      if (typeof from === "string" && typeof to === "string") show(plot, instant(from, figure), instant(to, figure));
     });
     if (figure.links || coarse) return;
     plot.on("plotly_click", (event) => {
-      const x = figure.x || [];
-      const at = event.points[0].pointIndex;
-      if (x.length > 1 && x[at]) show(plot, x[at], x[at + 1] || figure.layout.xaxis.range[1]);
+      const [from, to] = (figure.utc || []).slice(event.points[0].pointIndex);
+      const named = (text) => `${text.replace(" ", "T")}Z`;
+      if (from && to) show(plot, named(from), named(to));
     });
   }
 

@@ -46,17 +46,22 @@
     button.addEventListener("click", showKeys);
   }
 
-  // ---- under the pointer, a time is told in UTC and in the viewer's own zone
+  // ---- times are told by the viewer's clock; under the pointer in UTC, and in the model's zone where that is another
 
-  const own = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
-  const zone = own.resolvedOptions().timeZone;
+  const parts = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" };
+  const clock = new Intl.DateTimeFormat("en-GB", parts);
+  const utc = new Intl.DateTimeFormat("en-GB", { ...parts, timeZone: "UTC" });
 
-  document.addEventListener("pointerover", (event) => {
-    const time = event.target.closest?.("time[datetime]");
-    if (!time || time.dataset.own || ["UTC", "Etc/UTC"].includes(zone)) return;
-    time.dataset.own = own.format(new Date(time.dateTime));
-    time.title += `\n${time.dataset.own} ${zone}`;
-  });
+  function tellTimes() {
+    for (const time of document.querySelectorAll("time[data-wall]")) {
+      const [at, model] = [new Date(time.dateTime), `${time.textContent} ${time.dataset.wall}`];
+      time.textContent = clock.format(at).replace("Sept", "Sep");
+      time.title ||= `${utc.format(at)} UTC`;
+      if (!["UTC", clock.resolvedOptions().timeZone].includes(time.dataset.wall)) time.title += `\n${model}`;
+      time.removeAttribute("data-wall");
+    }
+    for (const name of document.querySelectorAll("[data-zone]")) name.textContent = clock.resolvedOptions().timeZone;
+  }
 
   // ---- a chart's numbers as CSV or JSON on the clipboard, its picture as a file
 
@@ -67,6 +72,8 @@
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   }
 
+  const UTC = "UTC"; // heads the times of a chart, as they come from the server
+
   const literal = (text) =>
     String(text).replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
@@ -74,7 +81,7 @@
     const [first] = figure.data;
     if (first.type === "heatmap") {
       const names = figure.layout.yaxis.ticktext.map(literal);
-      return [["", ...first.x.slice(0, -1)], ...first.z.map((line, index) => [names[index], ...line])];
+      return [[UTC, ...first.x.slice(0, -1)], ...first.z.map((line, index) => [names[index], ...line])];
     }
     if (first.orientation === "h") {
       const names = figure.layout.yaxis.ticktext.map(literal);
@@ -83,7 +90,8 @@
     }
     const x = figure.x || first.x;
     const series = figure.data.filter((one) => !one.x || one.x.length === x.length);
-    return [["", ...series.map((one) => literal(one.name))], ...x.map((at, i) => [at, ...series.map((one) => one.y[i])])];
+    const head = figure.layout.xaxis?.type === "date" ? UTC : "";
+    return [[head, ...series.map((one) => literal(one.name))], ...x.map((at, i) => [at, ...series.map((one) => one.y[i])])];
   }
 
   function content(plot, kind) {
@@ -154,6 +162,7 @@
     }
     document.dispatchEvent(new Event("keepwatch:renewed"));
     offerCopies();
+    tellTimes();
   }
 
   function watchAge() {
@@ -169,6 +178,7 @@
     }, seconds * 1000);
   }
 
+  tellTimes();
   offerCopies();
   watchAge();
 })();

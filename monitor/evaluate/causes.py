@@ -70,7 +70,7 @@ def _since(plan: Plan, begin: int) -> str:
     """The first evidence, in the model's own time."""
     zone = plan.timezone
     local = (_EPOCH + timedelta(microseconds=begin)).astimezone(ZoneInfo(zone))
-    return f", since {local:%A %Y-%m-%d %H:%M}" + ("" if zone != "UTC" else " UTC")
+    return f", since {local:%A %Y-%m-%d %H:%M} {zone}"
 
 
 def _harm(signal: Signal, reference: Profile, window: Profile) -> str:

@@ -1,5 +1,6 @@
 """The pages in a real browser: drawn, quiet, readable on a phone, usable by keyboard, safe from names."""
 
+import json
 import os
 import time
 import zlib
@@ -119,7 +120,7 @@ def test_a_click_on_the_heat_map_opens_the_feature(desk: Watched, running_app: R
     page = desk.open(LINKS.model(running_app.model, range_="all"))
     page.locator("#drift").scroll_into_view_if_needed()
     page.wait_for_selector("#drift .plot[data-links]")
-    box = page.locator("#drift .nsewdrag").bounding_box()
+    box = page.locator("#drift .nsewdrag").first.bounding_box()
     assert box is not None
     first = page.locator("#drift .ytick text").first.text_content()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 6)
@@ -205,18 +206,58 @@ def test_charts_draw_themselves_within_a_few_seconds(desk: Watched, running_app:
     assert time.monotonic() - began < 30
 
 
-def test_a_time_under_the_pointer_is_told_in_utc_and_in_the_viewers_zone(
+def test_times_are_told_by_the_viewers_clock_with_utc_and_the_models_zone_under_the_pointer(
     chromium: Browser, running_app: Running
 ) -> None:
     watched = log_in(chromium, running_app, timezone_id="America/New_York")
     page = watched.open(LINKS.model(running_app.model, range_="all"))
     time_of_alert = page.locator("main .alert time").first
-    time_of_alert.hover()
-    title = time_of_alert.get_attribute("title") or ""
-    utc, here = title.split("\n")
-    assert utc.endswith(" UTC") and here.endswith(" America/New_York")
-    told = [datetime.strptime(one.rsplit(" ", 1)[0], "%d %b %Y, %H:%M") for one in (utc, here)]
-    assert told[0] - told[1] in (timedelta(hours=4), timedelta(hours=5))
+    here = time_of_alert.inner_text()
+    utc, model = (time_of_alert.get_attribute("title") or "").split("\n")
+    assert utc.endswith(" UTC") and model.endswith(" Europe/Berlin")
+    shown = here, utc.removesuffix(" UTC"), model.removesuffix(" Europe/Berlin")
+    told = [datetime.strptime(one, "%d %b %Y, %H:%M") for one in shown]
+    assert told[1] - told[0] in (timedelta(hours=4), timedelta(hours=5))
+    assert told[2] - told[1] in (timedelta(hours=1), timedelta(hours=2))
+    assert page.locator(".between .zone").inner_text() == "America/New_York"
+    assert "Times in America/New_York" in page.locator("footer").inner_text()
+    watched.context.close()
+
+
+def test_charts_and_their_tables_run_by_the_same_clock_and_say_which(chromium: Browser, running_app: Running) -> None:
+    watched = log_in(chromium, running_app, timezone_id="America/New_York")
+    page = watched.open(LINKS.model(running_app.model, from_="2026-03-05", to="2026-03-12"))
+    figure = json.loads(page.locator("#figure-traffic").text_content() or "")
+    shown = page.evaluate("() => document.querySelector('#traffic .plot').data[0].x")
+    apart = [
+        datetime.fromisoformat(utc) - datetime.fromisoformat(here) for utc, here in zip(figure["x"], shown, strict=True)
+    ]
+    assert apart[0] == timedelta(hours=5) and apart[-1] == timedelta(hours=4), "the clocks are changed on 8 March"
+    assert page.locator("#traffic .xtitle").inner_html() == "America/New_York"
+    first = page.evaluate("() => document.querySelector('#traffic tbody td').textContent")
+    assert datetime.strptime(first, "%d %b %Y, %H:%M") == datetime.fromisoformat(shown[-1])
+    page = watched.open(LINKS.model(running_app.model, range_="all"))
+    assert "zone" not in json.loads(page.locator("#figure-traffic").text_content() or "")
+    watched.context.close()
+
+
+def test_days_stay_days_of_the_models_zone(chromium: Browser, running_app: Running) -> None:
+    watched = log_in(chromium, running_app, timezone_id="America/New_York")
+    page = watched.open(LINKS.model(running_app.model, from_="2026-01-01", to="2026-04-15"))
+    figure = json.loads(page.locator("#figure-traffic").text_content() or "")
+    assert figure["zone"] == "Europe/Berlin" and figure["x"][0].endswith(" 23:00")
+    shown = page.evaluate("() => document.querySelector('#traffic .plot').data[0].x")
+    assert all(one.endswith(" 00:00") for one in shown)
+    assert page.locator("#traffic .xtitle").inner_html() == "Europe/Berlin"
+    assert ":" not in page.evaluate("() => document.querySelector('#traffic tbody td').textContent")
+    watched.context.close()
+
+
+def test_without_scripts_times_are_the_models_and_say_so(chromium: Browser, running_app: Running) -> None:
+    watched = log_in(chromium, running_app, java_script_enabled=False, timezone_id="America/New_York")
+    page = watched.open(LINKS.model(running_app.model, range_="all"))
+    assert page.locator(".between .zone").inner_text() == "Europe/Berlin"
+    assert "each model’s own time zone" in page.locator("footer").inner_text()
     watched.context.close()
 
 

@@ -49,7 +49,7 @@ def test_a_form_marks_a_stretch_in_the_models_time_zone_and_removes_it(pages: Te
     assert "broken feed" in page
     shown = figures_of(pages.get(LINKS.model(seeded.drifting, range_="all")).text)
     shapes = shown["traffic"]["layout"]["shapes"]
-    assert any(one["type"] == "rect" and one["x0"] == "2026-03-04 10:00" for one in shapes)
+    assert any(one["type"] == "rect" and one["x0"] == "2026-03-04 09:00" for one in shapes)
     assert pages.post(LINKS.event_removal(seeded.drifting, made["id"])).status_code == 303
     assert "broken feed" not in pages.get(LINKS.model(seeded.drifting)).text
 

@@ -64,7 +64,7 @@ def test_quality_that_is_as_it_was_says_so(seeded_engine: Engine, seeded: Seeded
 def _shapes(engine: Engine, alert: Alert, shown: stretch.Stretch) -> list[figures.Figure]:
     figure = figures.between(figures.bars(["2026-03-10 00:00"], [1.0], "rows"), "2026-03-08 00:00", "2026-03-20 00:00")
     chart = charts.Chart("performance", "Performance", "", figure)
-    marked = mark_alerts(chart, [alerts.Line(alert, UTC)], shown, UTC).figure
+    marked = mark_alerts(chart, [alerts.Line(alert, UTC)], shown).figure
     assert marked is not None
     return [shape for shape in marked["layout"].get("shapes", []) if shape["type"] == "rect"]
 
