@@ -20,7 +20,7 @@ evaluation; `alerts/deliver` sends them afterwards, signed, through the guard, u
 erases what is stored under an id, there and here. `client` is the other end of the line, what serving systems log
 with.
 
-**Look.** `dashboards` renders pages on the server from stored profiles and measurements, never from rows.
+**Look.** `dashboards` renders pages on the server from stored profiles and measurements; from rows where somebody asks.
 
 Each room has one direction of imports: settings, errors, clock, log, telemetry, columns <- stats | store <- ingest |
 evaluate | alerts | archive <- api | jobs | dashboards <- app, worker <- cli. A test keeps it so."""

@@ -69,6 +69,15 @@ def test_where_there_is_nothing_to_show_the_page_says_why(pages: TestClient, see
     assert 'name="name" value="a/b %41"' in slashed
 
 
+def test_who_came_by_a_shared_link_is_not_offered_to_read_rows(pages: TestClient, seeded: Seeded) -> None:
+    shown = {"address": LINKS.feature(seeded.drifting, "amount", range_="all"), "span": "1d"}
+    made = pages.post(LINKS.shares(), data=shown).text
+    link = re.search(r"/shared/[A-Za-z0-9_-]{20,}", made)
+    assert link is not None
+    html = pages.get(f"{link[0]}?effect=accuracy").text
+    assert "Distribution" in html and "by value" not in html and 'id="effect"' not in html
+
+
 def test_levels_are_named_as_they_are_and_the_rest_in_words() -> None:
     bins = CategoricalBins("plan", ("basic", ""), ("basic", "", "rare"), 0.0, 10)
     assert effect.labels(bins) == ["basic", "(empty)", "other levels", "never seen before", "missing"]
