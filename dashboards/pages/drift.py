@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from sqlalchemy.engine import Connection
 
 from dashboards import figures, formats, matrices
@@ -10,6 +11,7 @@ from dashboards.links import Links
 from dashboards.pages import charts
 from dashboards.pages.charts import Chart, Empty
 from dashboards.pages.stretch import Stretch
+from monitor.evaluate import by_feature
 from monitor.evaluate import series as data
 from monitor.evaluate.kept import KeptShelf
 from monitor.store.catalog import Model
@@ -42,7 +44,7 @@ def heatmap(
 ) -> Chart:
     """PSI of every feature over the stretch."""
     step = step_for(stretch, volume)
-    grid = data.heatmap(connection, shelf.model, "psi", stretch.from_us, stretch.to_us, step, shelf)
+    grid = by_feature.heatmap(connection, shelf.model, "psi", stretch.from_us, stretch.to_us, step, shelf)
     return drawn(
         "Drift of every feature",
         grid,
@@ -73,7 +75,7 @@ def rank(psi: float | None, importance: float | None) -> tuple[float, float]:
 
 def drawn(
     title: str,
-    grid: data.Heatmap,
+    grid: by_feature.Heatmap,
     step: int,
     model: Model,
     stretch: Stretch,
@@ -97,7 +99,7 @@ def drawn(
         (
             (
                 name,
-                [value if full and charts.usable(value) else None for value, full in zip(values, whole, strict=True)],
+                [value if full else None for value, full in zip(values, whole, strict=True)],
             )
             for name, values in zip(grid.features, grid.values, strict=True)
         ),
@@ -163,18 +165,14 @@ def drawn(
 
 def _whole(starts: Sequence[int], ends: Sequence[int], volume: Sequence[data.Point], least: int) -> list[bool]:
     """Whether each column has at least a quarter of the usual rows: of a few, PSI says nothing but noise."""
-    rows = [
-        sum((point.value or 0) * _part(point, start, end) for point in volume)
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    ends_of = np.array([[point.start, point.end] for point in volume], np.int64).reshape(-1)
+    until = np.cumsum([part for point in volume for part in (0, point.value or 0)], dtype=float)
+    # As if the rows of a point came evenly: points may be longer than columns.
+    sent = np.interp(ends, ends_of, until) - np.interp(starts, ends_of, until) if volume else np.zeros(len(starts))
+    rows = sent.round(6).tolist()
     usual = sorted(row for row in rows if row)
     enough = max(usual[len(usual) // 2] / 4 if usual else 0, least)
     return [row >= enough for row in rows]
-
-
-def _part(point: data.Point, start: int, end: int) -> float:
-    """The part of a point's rows that falls into [start, end), as if they came evenly: points may be longer."""
-    return max(0, min(point.end, end) - max(point.start, start)) / (point.end - point.start)
 
 
 def _strength(values: Sequence[float | None]) -> float:

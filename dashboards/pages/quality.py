@@ -1,8 +1,10 @@
 """Data quality over time: what is missing, never seen or out of range, the features that got worst on top."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from dashboards import figures, formats, matrices, words
 from dashboards.formats import Zone
@@ -10,7 +12,8 @@ from dashboards.links import Links
 from dashboards.pages import charts
 from dashboards.pages.charts import Chart, Empty
 from dashboards.pages.stretch import Stretch
-from monitor.evaluate import windows
+from monitor.evaluate import by_feature, windows
+from monitor.evaluate.by_feature import Table, listed
 from monitor.evaluate.kept import KeptShelf
 from monitor.stats.measure import measure
 
@@ -48,10 +51,10 @@ def chart(shelf: KeptShelf, stretch: Stretch, zone: Zone, links: Links) -> Chart
     title, model = "Data quality", shelf.model
     size = stretch.step_at_least((stretch.to_us - stretch.from_us) / COLUMNS)
     steps = windows.spans(stretch.from_us, stretch.to_us, size, model.config.timezone)
-    found = _rows(shelf, steps, size)
-    if found is None:
+    found = by_feature.tables(shelf, steps, FAULTS)
+    if not any(np.isfinite(table.values).any() for table in found.values()):
         return Chart("quality", title, f"{title}: no data.", None, wide=True, empty=charts.NO_ROWS)
-    worst = sorted((row for row in found if row.highest - row.usual > LEAST), key=lambda row: row.usual - row.highest)
+    worst = sorted(_worse(found, _usual(shelf)), key=lambda row: row.usual - row.highest)
     if not worst:
         return Chart("quality", title, f"{title}: nothing got worse.", None, wide=True, empty=NOTHING)
     rows = worst[:FEATURES]
@@ -85,22 +88,13 @@ def chart(shelf: KeptShelf, stretch: Stretch, zone: Zone, links: Links) -> Chart
     )
 
 
-def _rows(shelf: KeptShelf, steps: Sequence[tuple[int, int]], size: int) -> list[Row] | None:
-    """Each fault of each feature over time; None where there are no rows at all."""
-    shelf.fetch(windows.profile_span(size), steps[0][0], steps[-1][1])
-    shares: dict[tuple[str, str], list[float | None]] = {}
-    for place, (start, end) in enumerate(steps):
-        found = shelf.measures(start, end, FAULTS)
-        if found is None or not found.rows:
-            continue
-        for fault in FAULTS:
-            for feature, share in zip(found.names, found.features[fault].tolist(), strict=True):
-                line = shares.setdefault((fault, feature), [None] * len(steps))
-                line[place] = share if math.isfinite(share) else None
-    if not shares:
-        return None
-    usual = _usual(shelf)
-    return [Row(fault, feature, line, usual.get((fault, feature), 0.0)) for (fault, feature), line in shares.items()]
+def _worse(found: Mapping[str, Table], usual: Mapping[tuple[str, str], float]) -> Iterator[Row]:
+    """The faults of features that rose above the reference."""
+    for fault, table in found.items():
+        highest = np.nanmax(table.values, axis=1, initial=0.0, where=np.isfinite(table.values))
+        before = np.array([usual.get((fault, feature), 0.0) for feature in table.features])
+        for at in np.flatnonzero(highest - before > LEAST).tolist():
+            yield Row(fault, table.features[at], listed(table.values[at]), float(before[at]))
 
 
 def _usual(shelf: KeptShelf) -> dict[tuple[str, str], float]:

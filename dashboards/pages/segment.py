@@ -14,11 +14,12 @@ from dashboards.pages.charts import Chart
 from dashboards.pages.stretch import MERGED, Stretch, step
 from monitor.errors import Invalid, NotFound
 from monitor.evaluate import windows
+from monitor.evaluate.by_feature import Heatmap
 from monitor.evaluate.cuts import Want
 from monitor.evaluate.kept import KeptShelf
 from monitor.evaluate.loaded import binning_of
 from monitor.evaluate.query import segment_of
-from monitor.evaluate.series import Heatmap, Point, coverage_of
+from monitor.evaluate.series import Point, coverage_of
 from monitor.stats.measure import METRICS, Measures, measure
 from monitor.stats.profile import Profile
 from monitor.stats.values import Value

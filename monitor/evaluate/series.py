@@ -1,18 +1,17 @@
 """A metric over time: from stored measurements where they answer the question, else from profiles, never from rows
 (but for the hours of a view of the past that have changed since)."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 from sqlalchemy.engine import Connection
 
 from monitor.evaluate import payload, windows
+from monitor.evaluate.by_feature import Places
 from monitor.evaluate.cuts import Shelf
 from monitor.evaluate.kept import KeptShelf
-from monitor.evaluate.loaded import binning_numbered, with_schema
+from monitor.evaluate.loaded import with_schema
 from monitor.evaluate.query import Asked, Query, check, check_length, segment_of
 from monitor.evaluate.summary import Distribution, Summary, distribution, summary
 from monitor.stats.measure import Metric, measure_one
@@ -20,16 +19,14 @@ from monitor.stats.profile import Profile
 from monitor.stats.values import Value
 from monitor.store import evaluations
 from monitor.store.catalog import Model
-from monitor.store.evaluations import FINAL, INPUTS, NO_DATA, PERFORMANCE, PROVISIONAL, Measurement
+from monitor.store.evaluations import FINAL, INPUTS, NO_DATA, PERFORMANCE, PROVISIONAL
 
 __all__ = [
     "Distribution",
-    "Heatmap",
     "Point",
     "Query",
     "Summary",
     "distribution",
-    "heatmap",
     "series",
     "summary",
 ]
@@ -48,16 +45,6 @@ class Point:
     coverage: float | None
     state: str
     revision: int
-
-
-@dataclass(frozen=True)
-class Heatmap:
-    """A metric of every feature over time: `values[feature][step]`, None where there is none."""
-
-    starts: list[int]
-    ends: list[int]
-    features: list[str]
-    values: list[list[float | None]]
 
 
 def series(connection: Connection, model: Model, query: Query, now: int) -> list[Point]:
@@ -85,7 +72,7 @@ def _measured(connection: Connection, model: Model, asked: Asked, steps: list[tu
     stored = {
         row.start: row for row in evaluations.latest_measurements(connection, model.id, steps[0][0], steps[-1][0] + 1)
     }
-    places = _Places(connection, model)
+    places = Places(connection, model)
     for start, end in steps:
         row = stored.get(start)
         if row is None or row.end != end:  # of another length, before the window was changed
@@ -101,20 +88,6 @@ def _measured(connection: Connection, model: Model, asked: Asked, steps: list[tu
             place = places.of(numbers.binning).get(asked.feature)
             value = Value() if place is None else numbers.at(asked.metric.name, place)
         yield _point(start, end, value, asked.metric, row.rows, row.labelled, state, row.revision)
-
-
-class _Places:
-    """Where each feature stands in a measurement's arrays, by the binning that it was counted in."""
-
-    def __init__(self, connection: Connection, model: Model) -> None:
-        self._connection, self._model = connection, model
-        self._known: dict[int, dict[str, int]] = {}
-
-    def of(self, number: int) -> dict[str, int]:
-        if number not in self._known:
-            binning = binning_numbered(self._connection, self._model.id, number)
-            self._known[number] = {bins.name: place for place, bins in enumerate(binning.features)}
-        return self._known[number]
 
 
 def _point(
@@ -205,71 +178,3 @@ def value_of(shelf: Shelf, asked: Asked, profile: Profile) -> Value:
     if asked.feature is not None and ("feature", asked.feature) not in profile.layout.slices:
         return Value()  # counted before the schema knew this feature
     return measure_one(profile, reference, asked.metric.name, asked.feature)
-
-
-# ---------------------------------------------------------------- every feature over time
-
-
-def heatmap(
-    connection: Connection,
-    model: Model,
-    metric: str,
-    from_us: int,
-    to_us: int,
-    step_us: int,
-    shelf: KeptShelf | None = None,
-) -> Heatmap:
-    """A metric per feature for every step of the stretch, features in the binning's order.
-
-    Args:
-        shelf: of all live rows, in the same reading: what it has fetched is not read again.
-
-    Raises:
-        Invalid: the metric is not measured per feature, or the stretch or the step is none.
-    """
-    model = with_schema(connection, model)
-    query = Query(metric=metric, from_us=from_us, to_us=to_us, step_us=step_us)
-    asked = check(connection, model, query, to_us)
-    check_length(asked)
-    steps = windows.spans(asked.from_at, asked.to_at, asked.step, model.config.timezone)
-    if asked.step == model.config.window_us:
-        columns = _measured_columns(connection, model, asked, steps)
-    else:
-        columns = _profile_columns(shelf or KeptShelf(connection, model), asked, steps)
-    names = list(dict.fromkeys(name for column in columns for name in column))
-    values = [[column.get(name) for column in columns] for name in names]
-    return Heatmap([start for start, _ in steps], [end for _, end in steps], names, values)
-
-
-def _measured_columns(
-    connection: Connection, model: Model, asked: Asked, steps: list[tuple[int, int]]
-) -> list[dict[str, float | None]]:
-    stored: dict[int, Measurement] = {
-        row.start: row for row in evaluations.latest_measurements(connection, model.id, steps[0][0], steps[-1][0] + 1)
-    }
-    places = _Places(connection, model)
-    columns: list[dict[str, float | None]] = []
-    for start, end in steps:
-        row = stored.get(start)
-        numbers = None if row is None or row.end != end else payload.load(row.payload)
-        if numbers is None or asked.metric.name not in numbers.columns:
-            columns.append({})
-            continue
-        values = numbers.columns[asked.metric.name].value.tolist()
-        columns.append({name: _finite(values[at]) for name, at in places.of(numbers.binning).items()})
-    return columns
-
-
-def _profile_columns(shelf: KeptShelf, asked: Asked, steps: list[tuple[int, int]]) -> list[dict[str, float | None]]:
-    shelf.fetch(windows.profile_span(asked.step), steps[0][0], steps[-1][1])
-    columns: list[dict[str, float | None]] = []
-    for start, end in steps:
-        found = shelf.measures(start, end, (asked.metric.name,))
-        values = [] if found is None else found.features.get(asked.metric.name, np.empty(0)).tolist()
-        names = () if found is None else found.names
-        columns.append({name: _finite(value) for name, value in zip(names, values, strict=False)})
-    return columns
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -107,11 +107,11 @@ def window_totals(connection: Connection, spans: Spans) -> dict[int, tuple[int, 
         later.c.model_id == table.model_id, later.c.start == table.start, later.c.revision > table.revision
     )
 
-    def total(column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
-        query = sa.select(sa.func.sum(column)).where(_within(wanted), ~restated)
-        return query.correlate(wanted).scalar_subquery()
-
-    query = sa.select(wanted.c.column1, total(table.rows), total(table.labelled))
+    query = (
+        sa.select(wanted.c.column1, sa.func.sum(table.rows), sa.func.sum(table.labelled))
+        .join_from(wanted, t.measurement, sa.and_(_within(wanted), ~restated), isouter=True)
+        .group_by(wanted.c.column1)
+    )
     answer = connection.execute(query, execution_options={"compiled_cache": None})
     return {model: (int(rows or 0), int(labelled or 0)) for model, rows, labelled in answer}
 

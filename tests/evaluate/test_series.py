@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from monitor.clock import DAY, HOUR, MINUTE, SECOND
 from monitor.errors import Invalid
+from monitor.evaluate import by_feature
 from monitor.evaluate import series as data
 from monitor.evaluate.series import Query
 from monitor.store.session import reading
@@ -200,8 +201,8 @@ def test_a_question_that_makes_no_sense_names_its_field(log: Log, query: dict[st
 def test_a_heatmap_holds_every_feature_at_every_step(two_days: tuple[Log, list[dict[str, Any]], Outcomes]) -> None:
     log, _, _ = two_days
     with reading(log.engine) as connection:
-        hours = data.heatmap(connection, log.model, "psi", START, START + DAY, HOUR)
-        days = data.heatmap(connection, log.model, "psi", START, START + 3 * DAY, DAY)
+        hours = by_feature.heatmap(connection, log.model, "psi", START, START + DAY, HOUR)
+        days = by_feature.heatmap(connection, log.model, "psi", START, START + 3 * DAY, DAY)
     assert sorted(hours.features) == ["carrier", "x"] and len(hours.starts) == 24
     assert all(value is not None for line in hours.values for value in line)
     point = ask(log, metric="psi", feature="x", from_us=START, to_us=START + HOUR)[0]
