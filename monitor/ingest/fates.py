@@ -5,6 +5,7 @@ not fit the schema then, or a schema came in between) are the two put side by si
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sqlalchemy.engine import Connection
 from monitor import columns
 from monitor.columns import FEATURE, FILLED_ID, FILLED_KNOWN_AT, FILLED_TIMESTAMP
 from monitor.store import blocks, id_index
+from monitor.store.id_index import Segment
 from monitor.store.id_keys import order_of
 
 NEW, DUPLICATE, CONFLICT = 0, 1, 2
@@ -23,11 +25,19 @@ _FILLED = {"id": FILLED_ID, "timestamp": FILLED_TIMESTAMP, "known_at": FILLED_KN
 
 
 def fates(
-    connection: Connection, model_id: int, batch: pa.RecordBatch, keys: np.ndarray, versions: np.ndarray
+    connection: Connection,
+    model_id: int,
+    batch: pa.RecordBatch,
+    keys: np.ndarray,
+    versions: np.ndarray,
+    segments: Sequence[Segment],
 ) -> np.ndarray:
-    """For each row NEW, DUPLICATE or CONFLICT, against what is stored and against the rows before it: uint8[n]."""
+    """For each row NEW, DUPLICATE or CONFLICT, against what is stored and against the rows before it: uint8[n].
+
+    `segments`: those of the model's id index; its log is locked.
+    """
     fate = np.full(batch.num_rows, NEW, np.uint8)
-    stored = id_index.find(connection, model_id, keys)
+    stored = id_index.find(connection, model_id, keys, segments)
     mine = stored.version == versions[stored.at]
     at, numbers = stored.at[mine], stored.row[mine]
     if len(at):

@@ -17,6 +17,7 @@ from monitor.store import blocks, id_index, id_merge, outcomes
 from monitor.store.blocks import LogEnd
 from monitor.store.catalog import Model, version_ids
 from monitor.store.erased import ERASED, erased_among
+from monitor.store.id_index import Segment
 from monitor.store.quarantine import quarantine_rows
 
 _CONFLICT = "another row with this id and version is stored: a correction needs a new id"
@@ -75,9 +76,10 @@ def write_predictions(
         whole = columns.concatenate(filled)
         keys = np.concatenate([request.keys for request in requests])
         versions = whole.column("version").to_numpy()
-        fate = fates(connection, model.id, whole, keys, versions)
+        segments = id_index.segments(connection, model.id)
+        fate = fates(connection, model.id, whole, keys, versions, segments)
         fresh = fate == NEW
-        _store(connection, model, whole, keys, versions, fresh, end, arrival)
+        _store(connection, model, whole, keys, versions, fresh, segments, end, arrival)
         _count_fates(answers, requests, whole, fate)
         known = max(request.max_known_at for request in requests)
         known = known if end.known_at is None else max(known, end.known_at)
@@ -148,6 +150,7 @@ def _store(
     keys: np.ndarray,
     versions: np.ndarray,
     fresh: np.ndarray,
+    segments: list[Segment],
     end: LogEnd,
     arrival: int,
 ) -> None:
@@ -155,8 +158,8 @@ def _store(
     if not fresh.all():
         batch, keys, versions = batch.filter(pa.array(fresh)), keys[fresh], versions[fresh]
     if len(keys):
-        id_index.add(connection, model.project_id, model.id, keys, versions, end.next_row)
-        id_merge.tidy(connection, model.project_id, model.id)
+        added = id_index.add(connection, model.project_id, model.id, keys, versions, end.next_row)
+        id_merge.tidy(connection, model.project_id, model.id, [*segments, added])
         blocks.add_block(connection, model.project_id, model.id, end.next_row, batch, arrival)
 
 

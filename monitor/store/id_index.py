@@ -42,6 +42,10 @@ class Segment(NamedTuple):
     first: int
     last: int
 
+    @classmethod
+    def of(cls, id_: int, level: int, entries: int, pages: int, changes: int, first: bytes, last: bytes) -> "Segment":
+        return cls(id_, level, entries, pages, changes, *(int.from_bytes(key[:8], "big") for key in (first, last)))
+
     @property
     def content(self) -> tuple[int, int]:
         """What is in it never changes under this name, which no other segment has, though it be rolled back."""
@@ -102,20 +106,19 @@ def level_of(entries: int) -> int:
 
 def add(
     connection: Connection, project_id: int, model_id: int, keys: np.ndarray, versions: np.ndarray, first_row: int
-) -> None:
-    """Index new rows.
+) -> Segment:
+    """Index new rows, at least one; they are a segment of their own.
 
     Args:
         keys: uint64[n, 2], see store/id_keys.
         versions: int32[n], model_version.id.
         first_row: the number of the first; the others follow.
     """
-    if len(keys):
-        rows = np.arange(first_row, first_row + len(keys))
-        write_segment(connection, project_id, model_id, Entries.of(keys, versions, rows), level_of(len(keys)))
+    rows = np.arange(first_row, first_row + len(keys))
+    return write_segment(connection, project_id, model_id, Entries.of(keys, versions, rows), level_of(len(keys)))
 
 
-def write_segment(connection: Connection, project_id: int, model_id: int, entries: Entries, level: int) -> None:
+def write_segment(connection: Connection, project_id: int, model_id: int, entries: Entries, level: int) -> Segment:
     """Store a segment of sorted entries, at least one, for everybody to see."""
     segment_id = new_number()
     write_pages(connection, project_id, model_id, segment_id, 0, entries)
@@ -137,6 +140,7 @@ def write_segment(connection: Connection, project_id: int, model_id: int, entrie
     connection.execute(_ADD_SEGMENT, values)
     if pages <= WHOLE:
         _cache.put((segment_id, 0), entries, 32 * len(entries))
+    return Segment.of(segment_id, level, len(entries), pages, 0, first, last)
 
 
 def new_number() -> int:
@@ -166,19 +170,17 @@ def write_pages(
 
 
 def segments(connection: Connection, model_id: int) -> list[Segment]:
-    """The segments of a model that are looked into."""
-    return [
-        Segment(*row[:5], int.from_bytes(row[5][:8], "big"), int.from_bytes(row[6][:8], "big"))
-        for row in connection.execute(_SEGMENTS, {"mine": model_id})
-    ]
+    """The segments of a model that are looked into; they stay these while its log is locked."""
+    return [Segment.of(*row) for row in connection.execute(_SEGMENTS, {"mine": model_id})]
 
 
-def find(connection: Connection, model_id: int, keys: np.ndarray) -> Found:
-    """Every kept row that has one of these keys (uint64[n, 2])."""
+def find(connection: Connection, model_id: int, keys: np.ndarray, listed: Sequence[Segment] | None = None) -> Found:
+    """Every kept row that has one of these keys (uint64[n, 2]); `listed`: the segments, by who has locked the log."""
     order = order_of(keys)
     for _ in range(_TRIES):
         try:
-            at, entries = _search(connection, model_id, keys[order])
+            among = segments(connection, model_id) if listed is None and len(keys) else listed or ()
+            at, entries = _search(connection, among, keys[order])
             break
         except Moved as moved:  # merged since it was listed, by another process
             _cache.drop(moved.segment.content)
@@ -200,13 +202,13 @@ def present(connection: Connection, model_id: int, keys: Sequence[bytes]) -> set
     return {key for key, _, _ in rows_of_keys(connection, model_id, keys)}
 
 
-def _search(connection: Connection, model_id: int, keys: np.ndarray) -> tuple[np.ndarray, Entries]:
+def _search(connection: Connection, among: Sequence[Segment], keys: np.ndarray) -> tuple[np.ndarray, Entries]:
     """The entries of ascending keys, with the keys' places; those of rows that are gone too."""
     places: list[np.ndarray] = [np.zeros(0, np.int64)]
     entries = [NONE]
     hashed: np.ndarray | None = None
     within = []
-    for segment in segments(connection, model_id) if len(keys) else ():
+    for segment in among if len(keys) else ():
         first = int(np.searchsorted(keys[:, 0], np.uint64(segment.first), "left"))
         end = int(np.searchsorted(keys[:, 0], np.uint64(segment.last), "right"))
         if first < end:
@@ -329,8 +331,6 @@ def read_pages(connection: Connection, segment: Segment, pages: Sequence[int]) -
 
 def _kept(connection: Connection, model_id: int, rows: np.ndarray) -> np.ndarray:
     """Which of these rows are in a block: bool[n]."""
-    if not len(rows):
-        return np.zeros(0, bool)
     extent = sa.select(block.c.first_row, block.c.first_row + block.c.rows).where(block.c.model_id == model_id)
     found: list[Any] = []
     if len(rows) <= _FEW:

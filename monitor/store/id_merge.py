@@ -26,9 +26,9 @@ LARGEST = 1 << 24  # entries of a segment that is merged no further
 STEP = 64  # pages that are written in one transaction
 
 
-def tidy(connection: Connection, project_id: int, model_id: int) -> None:
-    """After adding: merge the smallest segments if they have become too many; the model's log is locked."""
-    group = _too_many(id_index.segments(connection, model_id))
+def tidy(connection: Connection, project_id: int, model_id: int, segments: Sequence[Segment]) -> None:
+    """After adding: merge the smallest of the model's segments if they have become too many; its log is locked."""
+    group = _too_many(segments)
     if group and _size(group) <= AT_ONCE:
         merged = Entries.joined(id_index.whole(connection, group))
         _remove(connection, [one.id for one in group])

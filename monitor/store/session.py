@@ -5,6 +5,7 @@ takes the write lock at its start (BEGIN IMMEDIATE), so it never fails half-way 
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +13,12 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from monitor import clock
 from monitor.errors import SetupError
 from monitor.settings import Settings
 
 BUSY_MS = 15_000
+POLL_SECONDS = 0.001
 SQLITE_FLOOR = (3, 51, 3)  # below it two writers can corrupt a WAL
 
 
@@ -103,7 +106,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """A write transaction: committed and synced when the block ends, rolled back when it raises."""
     with engine.connect() as connection:
         if is_sqlite(connection):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _take_write_lock(connection)
         try:
             yield connection
             connection.commit()
@@ -113,6 +116,32 @@ def writing(engine: Engine) -> Iterator[Connection]:
         finally:
             if is_sqlite(connection):
                 _end_sqlite(connection)
+
+
+def _take_write_lock(connection: Connection) -> None:
+    """BEGIN IMMEDIATE, asked for again every millisecond while another process writes.
+
+    SQLite's own waiting sleeps longer each time, up to a tenth of a second. Beside a process that writes one short
+    transaction after the other it sleeps through the moments in which the lock is free.
+    """
+    raw = connection.connection.dbapi_connection
+    assert raw is not None
+    assert connection.dialect.dbapi is not None
+    raw.execute("PRAGMA busy_timeout=0")
+    try:
+        end = clock.monotonic() + BUSY_MS / 1000
+        while clock.monotonic() < end:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+                connection.begin()
+                return
+            except connection.dialect.dbapi.OperationalError as error:
+                if "locked" not in str(error):
+                    break
+            time.sleep(POLL_SECONDS)
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # raises what is the matter, as SQLAlchemy tells it
 
 
 def _end_sqlite(connection: Connection) -> None:

@@ -15,13 +15,15 @@ import json
 import random
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from monitor import clock
 from monitor.ingest import writer
@@ -36,6 +38,7 @@ from tests.keys import SECRET_KEY
 
 CLIENTS = 4
 ANSWERS, MOMENTS = 30, 0.02  # a random kill falls after up to so many answers, and so many seconds
+LINGERING = 0.1  # seconds from a commit to its answer in the control that kills between the two
 REQUESTS = 6  # of a round that is killed at a call
 # What a process does to its files (SQLite), and what it says: to clients, and to PostgreSQL.
 FILES = "pwrite64,fdatasync,fsync,ftruncate,unlink"
@@ -57,6 +60,20 @@ def early(_engine: Engine) -> None:
     writer.Writer._commit = hasty  # type: ignore[method-assign]
 
 
+def slow_to_answer(engine: Engine) -> None:
+    """For the control without ids: most kills fall between a commit and its answer, which else is a moment."""
+    whole = writer.writing
+    often(engine)
+
+    @contextmanager
+    def lingering(of: Engine) -> Iterator[Connection]:
+        with whole(of) as connection:
+            yield connection
+        time.sleep(LINGERING)
+
+    writer.writing = lingering  # type: ignore[assignment]
+
+
 def often(engine: Engine) -> None:
     """Let SQLite copy its log into the database every few pages, so that kills fall into that too."""
     if is_sqlite(engine):
@@ -69,7 +86,7 @@ def _client(ledger: Ledger, port: int, key: str) -> None:
         pass
 
 
-def at_random(settings: Settings, ledger: Ledger, key: str, kills: int, alter: Alter) -> int:
+def at_random(settings: Settings, ledger: Ledger, key: str, kills: int, alter: Alter, moments: float = MOMENTS) -> int:
     """Rounds that are killed at a random moment of the load; how many."""
     chance = random.Random(kills)
     for _ in range(kills):
@@ -78,7 +95,7 @@ def at_random(settings: Settings, ledger: Ledger, key: str, kills: int, alter: A
         for thread in threads:
             thread.start()
         ledger.wait_for(chance.randrange(ANSWERS), timeout=20)
-        time.sleep(chance.uniform(0.0, MOMENTS))
+        time.sleep(chance.uniform(0.0, moments))
         service.kill()
         for thread in threads:
             thread.join()
@@ -186,9 +203,9 @@ def main() -> None:
         else:
             kills["backend"] = at_backend(settings, engine, ledger, key, asked.calls)
     result = {"kills": kills, **asdict(judged(settings, engine, ledger, key, often))}
-    for name, alter in (("early", early), ("anonymous", often)):
+    for name, alter, moments in (("early", early, MOMENTS), ("anonymous", slow_to_answer, LINGERING)):
         planted = Ledger(name, 1, with_ids=name != "anonymous")
-        if at_random(settings, planted, key, asked.controls, alter):
+        if at_random(settings, planted, key, asked.controls, alter, moments):
             found = judged(settings, engine, planted, key, alter)
             result["control_" + name] = {"lost": found.lost, "doubled": found.doubled}
     print(json.dumps(result))

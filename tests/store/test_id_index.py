@@ -50,7 +50,7 @@ def add(connection: Connection, model_id: int, keys: list[bytes], versions: list
     stamps = pa.array([0] * count, pa.int64())
     batch = pa.RecordBatch.from_arrays([pa.array([str(i) for i in range(count)]), stamps], ["id", "timestamp"])
     id_index.add(connection, 1, model_id, numbers(keys), np.array(versions, np.int32), end.next_row)
-    id_merge.tidy(connection, 1, model_id)
+    id_merge.tidy(connection, 1, model_id, id_index.segments(connection, model_id))
     blocks.add_block(connection, 1, model_id, end.next_row, batch, 0)
     rows = range(end.next_row, end.next_row + count)
     blocks.move_log(connection, model_id, blocks.LogEnd(rows.stop, end.next_outcome, 0))
