@@ -58,7 +58,7 @@ def carried(batch: pa.RecordBatch, features: Mapping[str, str]) -> dict[Place, S
 def _names(text: str) -> Sequence[str]:
     try:
         names = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-    except msgspec.DecodeError:  # too long, and so cut off
+    except msgspec.DecodeError:  # long ones were cut off once
         return [""]
     # Rows of an earlier time may have names that no row is taken with now, nor every database can hold.
     return [name if len(name.encode()) <= MAX_NAME and "\x00" not in name else "" for name in names]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from monitor.columns import ACTUAL, FEATURE, SCORE, TAG
 from monitor.errors import Invalid, TooLarge
 from monitor.ingest import arrow_values as convert
-from monitor.ingest.draft import Draft, as_json
+from monitor.ingest.draft import Draft, whole_json
 from monitor.ingest.rowtypes import SCALARS, TIMES
 from monitor.store.catalog import Model
 
@@ -143,7 +143,7 @@ def _extra(odd: dict[str, pa.Array], rows: int) -> pa.Array:
     texts: list[str | None] = []
     for at in range(rows):
         given = {name: values[at] for name, values in listed if values[at] is not None}
-        texts.append(as_json(given) if given else None)
+        texts.append(whole_json(given) if given else None)
     return pa.array(texts, pa.string())
 
 

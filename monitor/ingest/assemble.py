@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from monitor.columns import ACTUAL, ARROW_KINDS, FEATURE, SCORE, TAG, label_strings
 from monitor.errors import Invalid
-from monitor.ingest.draft import Draft, Rejection, as_json
+from monitor.ingest.draft import Draft, Rejection, whole_json
 from monitor.ingest.rowtypes import SCALARS, TIMES, Typed
 from monitor.store.catalog import Model
 
@@ -161,7 +161,7 @@ def fit_features(
             else:
                 odd[name] = value
         if odd:
-            extra[at] = as_json(dict(sorted(odd.items())))
+            extra[at] = whole_json(dict(sorted(odd.items())))
     return values, extra
 
 

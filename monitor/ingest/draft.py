@@ -89,8 +89,17 @@ def _time(value: int) -> str | int:
 
 
 def as_json(value: object) -> str:
-    """JSON text of at most 8 KiB; what JSON cannot carry becomes text."""
-    return clip(msgspec.json.encode(value, enc_hook=str))
+    """JSON text of at most 8 KiB, to be shown; what JSON cannot carry becomes text."""
+    return clip(_encoded(value))
+
+
+def whole_json(value: object) -> str:
+    """The same without a limit, to be kept."""
+    return _encoded(value).decode()
+
+
+def _encoded(value: object) -> bytes:
+    return msgspec.json.encode(value, enc_hook=str)
 
 
 def clip(raw: bytes) -> str:

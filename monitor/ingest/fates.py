@@ -129,7 +129,7 @@ def _kept_aside(extra: str | None) -> dict[str, Any]:
     """The values that did not fit the schema, as the columns that they had while there was none."""
     try:
         return {} if extra is None else {FEATURE + name: value for name, value in orjson.loads(extra).items()}
-    except orjson.JSONDecodeError:  # too long, and so cut off
+    except orjson.JSONDecodeError:  # long ones were cut off once
         return {"extra": extra}
 
 

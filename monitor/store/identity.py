@@ -27,7 +27,7 @@ _last = 0
 
 def key_of(row_id: str) -> bytes:
     """The 16-byte key of an id."""
-    if len(row_id) == 36 and row_id[14] == "7" and row_id[8] == "-":
+    if len(row_id) == _LENGTH and row_id[14] == "7" and all(row_id[place] == "-" for place in _HYPHENS):
         digits = row_id.replace("-", "")
         try:
             raw = bytes.fromhex(digits)

@@ -142,6 +142,22 @@ def test_a_feature_that_does_not_fit_is_kept_aside_not_lost(send: Send, engine: 
     assert kept["f:age"] is None
 
 
+def test_features_beside_the_schema_are_kept_whole_however_long(send: Send, engine: Engine, writer: Writer) -> None:
+    beside = {f"embedding_{at}": [at / 7] * 9 for at in range(300)}
+    assert send(row(features=beside))["accepted"] == 1
+    (kept,) = stored(engine, writer)
+    assert len(kept["extra"]) > 20_000 and json.loads(kept["extra"]) == beside
+    assert send(row(features=beside))["duplicates"] == 1
+    changed = beside | {"embedding_299": [0.5]}
+    assert [one["code"] for one in send(row(features=changed))["rejected"]] == ["conflict"]
+
+
+def test_ids_that_differ_in_their_hyphens_alone_are_different_rows(send: Send) -> None:
+    ids = ["01234567-89ab-7cde-8f01-23456789abcd", "01234567-89ab-7cd-e8f01-23456789abcd"]
+    ids += ["01234567-89ab-7cde-8f0123456789-abcd", ids[0].upper()]
+    assert send({"rows": [row(id=one, score=at / 10) for at, one in enumerate(ids)]})["accepted"] == len(ids)
+
+
 def test_a_feature_may_have_any_name(send: Send, engine: Engine, writer: Writer) -> None:
     row = {"id": "a", "features": {name: float(i) for i, name in enumerate(ODD)}}
     columns = {"id": ["b"], "features": {name: [float(i)] for i, name in enumerate(ODD)}}
