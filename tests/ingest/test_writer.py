@@ -13,10 +13,10 @@ from monitor.errors import NotFound
 from monitor.ingest.decode import decode_outcomes, decode_predictions
 from monitor.ingest.validate import PredictionBatch, validate_outcomes, validate_predictions
 from monitor.ingest.write import Answer
-from monitor.ingest.writer import Writer
+from monitor.ingest.writer import Writer, _Request
 from monitor.settings import Settings
 from monitor.store import blocks
-from monitor.store.catalog import delete_model, put_model
+from monitor.store.catalog import delete_model, put_model, version_names
 from monitor.store.outcomes import outcomes_between
 from monitor.store.session import reading, writing
 from tests.indexed import indexed
@@ -81,6 +81,38 @@ def test_what_comes_after_a_model_was_deleted_leaves_nothing(writer: Writer, eng
         writer.submit(found, batch).result(timeout=10)
     with reading(engine) as connection:
         assert indexed(connection) == []
+
+
+def test_a_new_model_with_the_number_of_a_deleted_one_gets_none_of_its_versions_and_rows(
+    writer: Writer, engine: Engine, settings: Settings
+) -> None:
+    """SQLite gives the number of the model that was made last again: a process may know the earlier one for a while."""
+    other = Writer(engine, settings, now=lambda: NOW)
+    other.start()
+    rows = [{"id": version, "version": version, "features": {"age": 1}} for version in ("v1", "v2")]
+    assert writer.submit(*batch_of(writer, {"rows": rows}, "replay")).result(timeout=10).accepted == 2
+    writer._cache.clear()
+    found, late = batch_of(writer, {"id": "late", "version": "v2", "features": {"age": 1}}, "replay")
+    with writing(engine) as connection:
+        delete_model(connection, found, NOW, "ann")
+        made, _ = put_model(connection, 1, "replay", {"task": "binary"}, NOW + 1, "ann")
+    in_time = batch_of(other, {"id": "new", "version": "v2", "features": {"age": 1}}, "replay")
+    requests = [_Request(found, late, 1, ""), _Request(*in_time, 1, "")]
+    for request in requests:
+        request.future.set_running_or_notify_cancel()
+    writer._commit(requests)
+    with pytest.raises(NotFound):
+        requests[0].future.result(timeout=10)
+    assert requests[1].future.result(timeout=10).accepted == 1
+    again = writer.submit(*batch_of(writer, {"id": "again", "version": "v2", "features": {"age": 1}}, "replay"))
+    other.stop()
+    assert again.result(timeout=10).accepted == 1, "who was told that the model is gone looks for the new one"
+    with reading(engine) as connection:
+        end = blocks.log_end(connection, made.id)
+        read = [batch for _, batch in blocks.read_blocks(connection, made.id, 0, end.next_row)]
+        names = version_names(connection, made.id)
+    assert [one for batch in read for one in batch["id"].to_pylist()] == ["new", "again"]
+    assert [names.get(one) for batch in read for one in batch["version"].to_pylist()] == ["v2", "v2"]
 
 
 def test_a_retry_means_the_same_after_the_schema_was_given(writer: Writer, engine: Engine) -> None:
