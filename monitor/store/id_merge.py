@@ -99,7 +99,10 @@ def _clean(engine: Engine, model_id: int) -> None:
         gone = list(connection.scalars(sa.select(id_segment.c.id).where(unseen)))
     for segment_id in gone:
         with writing(engine) as connection:  # whoever still builds it will find that it is given up
-            connection.execute(sa.update(id_segment).where(unseen, id_segment.c.id == segment_id).values(state=DEAD))
+            giving_up = sa.update(id_segment).where(unseen, id_segment.c.id == segment_id).values(state=DEAD)
+            given_up = connection.execute(giving_up).rowcount
+        if not given_up:  # its builder was not dead, and has just made it whole: it is looked into from now on
+            continue
         with reading(engine) as connection:
             pages = _numbers(connection, segment_id)
         for start in range(0, len(pages), STEP):

@@ -291,6 +291,42 @@ def test_a_merge_that_read_nothing_leaves_its_sources(
         assert id_index.present(connection, log, keys) == set(keys)
 
 
+def test_a_segment_that_becomes_whole_while_another_process_cleans_up_stays(
+    engine: Engine, log: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker that led was held up for longer than its lease, and ends its merge beside the next one."""
+    monkeypatch.setattr(id_merge, "AT_ONCE", 0)
+    keys = [key for some in three_segments(engine, log) for key in some]
+    listed = threading.Event()
+    cleaned: list[threading.Thread] = []
+    clean, read = id_merge._clean, reading
+
+    @contextmanager
+    def looked(engine: Engine) -> Iterator[Connection]:
+        with read(engine) as connection:
+            yield connection
+        if threading.current_thread() in cleaned and not listed.is_set():
+            listed.set()
+            merging.join(30)
+
+    def merged(*arguments: object) -> Iterator[Entries]:
+        yield from parts(*arguments)  # type: ignore[arg-type]
+        cleaned.append(threading.Thread(target=clean, args=(engine, log)))
+        cleaned[0].start()
+        assert listed.wait(30)
+
+    parts = id_merge._merged
+    monkeypatch.setattr(id_merge, "reading", looked)
+    monkeypatch.setattr(id_merge, "_merged", merged)
+    monkeypatch.setattr(id_merge, "_clean", lambda *_: None)
+    merging = threading.Thread(target=id_merge.compact, args=(engine, log))
+    merging.start()
+    merging.join(30)
+    cleaned[0].join(30)
+    with reading(engine) as connection:
+        assert id_index.present(connection, log, keys) == set(keys)
+
+
 def test_pages_that_a_merge_was_writing_go_with_the_erased_id(
     postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
