@@ -135,13 +135,13 @@ def _take_write_lock(connection: Connection) -> None:
                 raw.execute("BEGIN IMMEDIATE")
                 connection.begin()
                 return
-            except connection.dialect.dbapi.OperationalError as error:
+            except connection.dialect.dbapi.Error as error:
                 if "locked" not in str(error):
                     break
             time.sleep(POLL_SECONDS)
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # raises what is the matter, as SQLAlchemy tells it
     finally:
         raw.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE")  # raises what is the matter, as SQLAlchemy tells it
 
 
 def _end_sqlite(connection: Connection) -> None:
