@@ -17,6 +17,7 @@ from monitor.store.body import printable
 
 LONGEST = 400  # characters of a message
 SEARCHED = 1 << 19  # bytes in which the field of a syntax error is looked for: a quarter of a second
+LONGEST_PLACE = 200  # of the place of a syntax error, which may be a thousand lists deep
 LONGEST_NAME = 30  # characters of a name that may be a mistyped one
 
 _EXPECTED = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
@@ -181,7 +182,7 @@ def place_of(before: bytes) -> str:
         elif token == b"[":
             path.append(0)
         elif token in (b"}", b"]"):
-            path = path[:-1]
+            del path[-1:]
         elif token == b"," and path and isinstance(path[-1], int):
             path[-1] += 1
         elif token == b":" and path:
@@ -189,4 +190,5 @@ def place_of(before: bytes) -> str:
         elif token.startswith(b'"'):
             name = printable(token[1:-1].decode("utf-8", "replace"))
     parts = [f"[{one}]" if isinstance(one, int) else f".{one}" for one in path if one != ""]
-    return "".join(parts).lstrip(".")
+    place = "".join(parts).lstrip(".")
+    return place if len(place) <= LONGEST_PLACE else "…" + place[1 - LONGEST_PLACE :]

@@ -110,6 +110,8 @@ def test_a_name_with_brackets_and_quotes_in_it_is_one_name() -> None:
 def test_a_message_is_short_and_printable_whatever_the_sender_wrote() -> None:
     row = msgspec.json.encode({"\n\x1b[31m" + "x" * 1000: 1})
     assert len(reason(row)) <= LONGEST and reason(row).isprintable()
+    deep = b'{"features": ' + (b'{"' + b"x" * 100 + b'": [') * 200 + b"NaN"
+    assert len(not_json(deep)) <= LONGEST and "x[0] (line 1" in not_json(deep)
     assert "secret" not in reason(b'{"id": 5, "error": "secret"}') + not_json(b'{"id": "secret", "x": NaN}')
 
 
