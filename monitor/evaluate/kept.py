@@ -191,8 +191,12 @@ class KeptShelf(Shelf):
 
     def _read_from(self, span: int, start: int) -> None:
         """The contents of the profiles of this start, and of those after it that were fetched with it: who needs one
-        mostly needs the next."""
-        starts = sorted(one for one in self._stored[span] if one >= start)[:_AHEAD]
+        mostly needs the next. What lies between two stretches that were fetched, as the hours before and behind many
+        days, nobody needs."""
+        end = start + 1
+        for low, high in sorted(self._fetched[span]):
+            end = max(end, high) if low <= end else end
+        starts = sorted(one for one in self._stored[span] if start <= one < end)[:_AHEAD]
         found = profiles.profiles_between(
             self._connection,
             self.model.id,

@@ -1,15 +1,19 @@
 """What is kept between requests is what would be computed anew, whatever came in between."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import event
+from sqlalchemy.engine import Connection
 
 from monitor.clock import DAY, HOUR, MINUTE
 from monitor.evaluate.cuts import Shelf, Want
 from monitor.evaluate.kept import KEPT, Kept, KeptShelf
 from monitor.stats.measure import measure
+from monitor.store import profiles
+from monitor.store.profiles import HOUR_SPAN, StoredProfile
 from monitor.store.session import reading
 from tests.evaluate.small import START, Log, actuals, binary_rows
 
@@ -59,6 +63,26 @@ def agree(log: Log, wants: Sequence[Want] = WANTS[:2], stretches: Sequence[tuple
 def test_kept_answers_are_those_of_the_stored_profiles(month: Log) -> None:
     agree(month, WANTS, STRETCHES)
     assert KEPT.size > 0
+
+
+def test_of_hours_before_and_behind_many_days_those_between_are_not_read(
+    month: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    between = profiles.profiles_between
+
+    def counted(connection: Connection, model_id: int, span: int, *rest: Any, **asked: Any) -> list[StoredProfile]:
+        found = between(connection, model_id, span, *rest, **asked)
+        if span == HOUR_SPAN and asked.get("content", True):
+            read.append(len(found))
+        return found
+
+    monkeypatch.setattr(profiles, "profiles_between", counted)
+    with reading(month.engine) as connection:
+        shelf = KeptShelf(connection, month.model)
+        found = shelf.measures(START + 10 * HOUR, START + 30 * DAY + 10 * HOUR, METRICS)
+    assert found is not None and found.rows == 30 * 12
+    assert sum(read) == 12  # of 360
 
 
 def test_rows_outcomes_and_references_that_come_later_are_seen_at_once(month: Log) -> None:
