@@ -110,6 +110,8 @@ class Singles:
         as much for half of them as for all."""
         for _ in range(MOST_LOOKS):
             before = self._queue.qsize()
+            if before >= MOST:  # the house is full without those who are on their way
+                return
             time.sleep(LOOK_SECONDS)
             if self._queue.qsize() == before:
                 return

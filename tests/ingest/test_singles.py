@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from monitor.errors import KeepwatchError, Overloaded
+from monitor.ingest import singles
 from monitor.ingest.decode import decode_predictions
 from monitor.ingest.singles import Singles
 from monitor.ingest.validate import validate_predictions
@@ -131,3 +132,15 @@ def test_after_the_end_nothing_is_taken_in(writer: Writer) -> None:
     singles.stop()
     with pytest.raises(Overloaded):
         singles.submit(1, "loan", b"{}")
+
+
+def test_nobody_waits_for_more_when_there_are_more_than_are_decoded_together(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, waits = Singles(writer), list[float]()
+    monkeypatch.setattr(singles.time, "sleep", waits.append)
+    for number in range(2 * singles.MOST + singles.CROWD):
+        made.submit(1, "loan", b'{"id": "%d", "features": {"age": 1}}' % number)
+    sizes = [len(made._next()[0]) for _ in range(3)]
+    assert sizes == [singles.MOST, singles.MOST, singles.CROWD]
+    assert len(waits) == 1  # for the last, who are fewer
