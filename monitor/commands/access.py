@@ -62,14 +62,15 @@ def list_keys(as_json: Json = False) -> None:
     from monitor.store import keys
 
     with opened() as engine, engine.connect() as connection:
-        rows = [_shown(key) for key in keys.list_keys(connection)]
+        projects = keys.projects(connection)
+        rows = [_shown(key, projects[key.project_id]) for key in keys.list_keys(connection)]
     if as_json:
         say_json({"keys": rows})
     else:
         table([{name: str(value or "-") for name, value in row.items()} for row in rows])
 
 
-def _shown(key: Key) -> dict[str, str | int | None]:
+def _shown(key: Key, project: str) -> dict[str, str | None]:
     def moment(at: int | None) -> str | None:
         return None if at is None else clock.render(at // clock.SECOND * clock.SECOND)
 
@@ -77,7 +78,7 @@ def _shown(key: Key) -> dict[str, str | int | None]:
         "id": key.id,
         "name": key.name,
         "scope": key.scope,
-        "project": key.project_id,
+        "project": project,
         "created_at": moment(key.created_at),
         "last_used_at": moment(key.last_used_at),
         "revoked_at": moment(key.revoked_at),

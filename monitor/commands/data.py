@@ -59,7 +59,7 @@ def evaluate(
         say("{model}: {rows} rows, {outcomes} outcomes, {evaluated} windows gave their evidence".format(**result))
         if not result["complete"]:
             say(f"{result['model']}: another evaluator is at it; run it again for what is left")
-    say(f"{len(results)} models evaluated up to {clock.render(now)}")
+    say(f"{len(results)} {'model' if len(results) == 1 else 'models'} evaluated up to {clock.render(now)}")
 
 
 def _chosen(engine: Engine, model: str | None, project: str | None) -> list[tuple[int, str]]:

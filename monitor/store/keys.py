@@ -170,9 +170,14 @@ def mark_used(connection: Connection, used: Mapping[str, int]) -> None:
         connection.execute(sa.update(table).where(table.c.id == key_id).values(last_used_at=at))
 
 
+def projects(connection: Connection) -> dict[int, str]:
+    """The projects that there are, by their number."""
+    return {row.id: row.name for row in connection.execute(sa.select(t.project.c.id, t.project.c.name))}
+
+
 def project_names(connection: Connection) -> set[str]:
     """The projects that there are."""
-    return set(connection.scalars(sa.select(t.project.c.name)))
+    return set(projects(connection).values())
 
 
 def project_id_of(connection: Connection, name: str, now: int | None = None) -> int:

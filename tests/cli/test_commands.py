@@ -86,7 +86,7 @@ def test_the_first_key_of_a_new_project_makes_the_project_and_says_so(keepwatch:
     assert (code, json.loads(out)["project"]) == (0, "lab") and "the project lab is new; there were default" in err
     assert keepwatch(*create)[2] == ""
     listed = json.loads(keepwatch("keys", "list", "--json")[1])["keys"]
-    assert [one["project"] for one in listed] == [2, 2]
+    assert [one["project"] for one in listed] == ["lab", "lab"]
     assert "there are default, lab" in keepwatch("login", "--project", "lba")[2]
 
 
