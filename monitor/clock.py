@@ -6,6 +6,7 @@ Everywhere else time is an argument, an integer of microseconds since 1970-01-01
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -32,6 +33,11 @@ def monotonic() -> float:
 
 def to_datetime(at: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at)
+
+
+def spoken(at: int, timezone: str) -> str:
+    """By the clock of a zone, as sentences have it: Monday 2013-03-04 14:00 America/New_York."""
+    return f"{to_datetime(at).astimezone(ZoneInfo(timezone)):%A %Y-%m-%d %H:%M} {timezone}"
 
 
 def from_datetime(at: datetime) -> int:

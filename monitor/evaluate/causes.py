@@ -1,11 +1,10 @@
 """From a named signal to a sentence: what changed, by how much, with its interval, in the units of the thing itself."""
 
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from monitor import clock
 from monitor.evaluate import faults
 from monitor.evaluate.wording import number, percent
 from monitor.stats.bins import CategoricalBins, NumericBins
@@ -18,7 +17,6 @@ from monitor.stats.plan import Plan, correlations_of, loss_of
 from monitor.stats.profile import Profile
 from monitor.stats.verdict import Cause
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DRAWS = 200
 SMALL_SHIFT = 0.1  # reference sd: below it a change is told by its shape
 HARM, HARM_ROWS = 0.02, 30  # of accuracy (of an absolute error: a part); labelled rows on either side
@@ -68,9 +66,7 @@ def _where(signal: Signal) -> str:
 
 def _since(plan: Plan, begin: int) -> str:
     """The first evidence, in the model's own time."""
-    zone = plan.timezone
-    local = (_EPOCH + timedelta(microseconds=begin)).astimezone(ZoneInfo(zone))
-    return f", since {local:%A %Y-%m-%d %H:%M} {zone}"
+    return f", since {clock.spoken(begin, plan.timezone)}"
 
 
 def _harm(signal: Signal, reference: Profile, window: Profile) -> str:

@@ -73,6 +73,16 @@ def test_three_features_that_begin_to_go_together_raise_an_alert_that_names_them
     assert others and {one.action for one in others} == {"none"}  # no column and no pair has changed
 
 
+def test_an_alert_names_its_first_day_by_the_models_clock(sqlite_engine: Engine) -> None:
+    budget = {"false_alarms": 1, "per": "20d"}
+    log = Log.make(sqlite_engine, features=KINDS, timezone="Europe/Berlin", alert_budget=budget, segments=[])
+    log.reference([row for day in range(-REFERENCE, 0) for row in rows(day, False)])
+    for day in range(11):
+        log.predictions(rows(day, day >= 3))
+    told = next(one for one in judge(log)[1] if one.causes)
+    assert " 00:00 Europe/Berlin" in told.causes[0].text, "days begin at midnight there, which is the day before in UTC"
+
+
 def test_each_day_is_judged_once_in_order_and_after_its_grace(sqlite_engine: Engine) -> None:
     log = made(sqlite_engine)
     log.predictions(rows(0, False) + rows(1, False))
