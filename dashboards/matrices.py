@@ -173,7 +173,7 @@ def intervals(
         value["tickformat"] = "~%"
     elif unit:
         value["ticksuffix"] = " " + unit
-    share: Figure = {"domain": [0.84, 1], "fixedrange": True, "rangemode": "tozero", "tickformat": ".0%", "nticks": 2}
+    share: Figure = {"domain": [0.84, 1], "fixedrange": True, "rangemode": "tozero", "tickformat": "~%", "nticks": 2}
     return {
         "data": [bars, *data],
         "layout": {
@@ -247,7 +247,7 @@ def levels(names: Sequence[str], now: Sequence[float], reference: Sequence[float
     }
     layout = {
         "yaxis": axis,
-        "xaxis": {"tickformat": ".0%", "fixedrange": True, "rangemode": "tozero"},
+        "xaxis": {"tickformat": "~%", "fixedrange": True, "rangemode": "tozero"},
         "barmode": "group",
         "bargap": 0.25,
         "hovermode": "closest",

@@ -1,6 +1,7 @@
 """Templates to answers: autoescaped HTML, and JSON that cannot leave its element."""
 
 import gzip
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,7 +16,7 @@ from dashboards import assets, formats, theme, words
 from dashboards.formats import Zone
 from dashboards.links import Links
 from monitor import clock
-from monitor.api.docs import told
+from monitor.api import docs
 
 LEAST_COMPRESSED = 1000  # bytes
 
@@ -88,6 +89,24 @@ def brief_time(at: int, zone: Zone) -> Markup:
     """A time among hundreds, each in many tables: as `time_tag` makes it, its tooltip left to the script."""
     machine = clock.render(at // clock.SECOND * clock.SECOND)
     return Markup('<time datetime="{}" data-wall="{}">{}</time>').format(machine, zone.name, zone.minute(at))
+
+
+_INSTANT = re.compile(r"\b(since|at) (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)")
+
+
+def told(text: str) -> Markup:
+    """A text for people as `docs.told` makes it; an instant that it names (since …, at …) is a time like the others."""
+
+    def moment(found: re.Match[str]) -> str:
+        try:
+            at = clock.parse(found[2])
+        except ValueError:
+            return found[0]
+        utc = Zone().minute(at) + " UTC"
+        tag = Markup('<time datetime="{}" title="{}" data-wall="UTC">{}</time>').format(found[2], utc, utc)
+        return f"{found[1]} {tag}"
+
+    return Markup(_INSTANT.sub(moment, docs.told(text)))  # noqa: S704 - escaped before
 
 
 def zone_tag(zone: Zone) -> Markup:

@@ -152,7 +152,7 @@ def mark_alerts(chart: Chart, lines: Sequence[alerts.Line], stretch: Stretch) ->
     figure = chart.figure
     if figure is None:
         return chart
-    for line in lines:
+    for line in sorted(lines, key=lambda one: not one.is_open):  # where notes meet, the first one stays
         end = line.alert.resolved_at if not line.is_open else None
         from_us, to_us = line.alert.first_evidence_at, stretch.to_us if end is None else min(end, stretch.to_us)
         if chart.key in _FAMILY_CHARTS.get(line.alert.family, ()) and from_us < to_us and to_us > stretch.from_us:

@@ -105,8 +105,22 @@
           if (url) window.location.assign(url);
         });
       }
+      part(plot);
+      if (!plot.dataset.parted) plot.on("plotly_afterplot", () => part(plot));
+      plot.dataset.parted = "yes";
       plot.setAttribute("data-ready", "");
     });
+  }
+
+  // Of notes that would stand over each other the first one stays.
+  function part(plot) {
+    const kept = [];
+    for (const note of plot.querySelectorAll(".annotation")) {
+      const box = note.getBoundingClientRect();
+      const met = kept.some((one) => one.left < box.right && box.left < one.right && one.top < box.bottom && box.top < one.bottom);
+      note.style.visibility = met ? "hidden" : "";
+      if (!met) kept.push(box);
+    }
   }
 
   // ---- time: dragging over a chart, or a click on a point, shows that stretch in all charts; the address keeps it

@@ -241,6 +241,24 @@ def test_charts_and_their_tables_run_by_the_same_clock_and_say_which(chromium: B
     watched.context.close()
 
 
+def test_notes_of_alerts_do_not_stand_over_each_other(chromium: Browser, running_app: Running) -> None:
+    watched = log_in(chromium, running_app)
+    page = watched.open(LINKS.model(running_app.model, range_="all"))
+    page.wait_for_selector("#traffic .plot[data-ready]")
+    seen = page.evaluate(
+        """async () => {
+            const plot = document.querySelector("#traffic .plot");
+            const from = plot.layout.xaxis.range[0];
+            const note = { x: from, yref: "paper", y: 1, yanchor: "bottom", xanchor: "left", showarrow: false };
+            const annotations = [{ ...note, text: "first evidence" }, { ...note, text: "resolved" }];
+            await Plotly.relayout(plot, { annotations });
+            return [...plot.querySelectorAll(".annotation")].map((one) => getComputedStyle(one).visibility);
+        }"""
+    )
+    assert seen == ["visible", "hidden"]
+    watched.context.close()
+
+
 def test_days_stay_days_of_the_models_zone(chromium: Browser, running_app: Running) -> None:
     watched = log_in(chromium, running_app, timezone_id="America/New_York")
     page = watched.open(LINKS.model(running_app.model, from_="2026-01-01", to="2026-04-15"))

@@ -10,10 +10,9 @@ from dashboards import assets, figures, formats, matrices, words
 from dashboards.formats import Zone
 from dashboards.links import Links, place, read_place
 from dashboards.pages import alert, stretch
-from dashboards.render import script_json
+from dashboards.render import script_json, told
 from dashboards.sparkline import sparkline
 from monitor import clock
-from monitor.api.docs import told
 from monitor.api.hosts import is_clean
 from monitor.clock import DAY, HOUR
 
@@ -78,6 +77,20 @@ def test_backticks_become_code_and_names_stay_escaped() -> None:
     assert told("`<b>` moved") == "<code>&lt;b&gt;</code> moved"
     assert told("a ` b") == "a ` b"
     assert told("67 % of `67 % -> 3`, 0.8 -> 0.7") == "67\N{NO-BREAK SPACE}% of <code>67 % -&gt; 3</code>, 0.8 → 0.7"
+
+
+def test_instants_in_sentences_are_times_like_the_others_and_examples_stay() -> None:
+    utc = "2 Mar 2026, 01:00 UTC"
+    tag = f'<time datetime="2026-03-02T01:00:00Z" title="{utc}" data-wall="UTC">{utc}</time>'
+    assert told("No row has had `a` since 2026-03-02T01:00:00Z.") == f"No row has had <code>a</code> since {tag}."
+    assert told("the last was made at 2026-03-02T01:00:00Z") == f"the last was made at {tag}"
+    assert told("since 2026-13-02T01:00:00Z") == "since 2026-13-02T01:00:00Z"
+    assert told("for instance 2026-03-02T01:00:00Z") == "for instance 2026-03-02T01:00:00Z"
+
+
+def test_shares_of_levels_have_ticks_that_differ() -> None:
+    axis = matrices.levels(["a", "b"], [0.02, 0.01], None)["layout"]["xaxis"]
+    assert axis["tickformat"] == "~%", "half a percent is a tick, and is not rounded to the next"
 
 
 def test_bins_of_unequal_width_compare_by_density() -> None:
