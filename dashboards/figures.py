@@ -215,17 +215,20 @@ def level(figure: Figure, value: float, text: str) -> Figure:
     return {**figure, "data": [*figure["data"], line], "layout": layout}
 
 
-def mark(figure: Figure, from_x: str, to_x: str, text: str, late: bool, over: bool = False) -> Figure:
+def mark(
+    figure: Figure, from_x: str, to_x: str, text: str, late: bool, over: bool = False, begins: bool = True
+) -> Figure:
     """The figure with a shaded stretch that begins with a line: since when an alert has evidence.
 
     `late`: the line stands near the right edge, so its text goes to the left of it.
     `over`: the alert was resolved where the stretch ends; it is drawn paler, with a dotted line.
+    `begins`: false where the alert has had evidence since before the chart; then no line is drawn.
     """
     side: Figure = {"yref": "paper", "y0": 0, "y1": 1, "layer": "below", **({"opacity": 0.5} if over else {})}
     line: Figure = {"color": theme.ALERT_LINE, "width": 1.5, **({"dash": "dot"} if over else {})}
     shapes = [
         {**side, "type": "rect", "x0": from_x, "x1": to_x, "fillcolor": theme.ALERT_FILL, "line": {"width": 0}},
-        {**side, "type": "line", "x0": from_x, "x1": from_x, "line": line},
+        *([{**side, "type": "line", "x0": from_x, "x1": from_x, "line": line}] if begins else []),
     ]
     note = {
         "x": from_x,

@@ -82,6 +82,7 @@ ESTIMATED = (
     "changes the meaning of a score."
 )
 FIRST_EVIDENCE = "first evidence of the alert"
+BEGAN_EARLIER = "alert that began earlier"
 RESOLVED = "resolved alert"
 
 
@@ -258,6 +259,13 @@ def over(figure: Figure, from_us: int, to_us: int, zone: Zone, step: int) -> Fig
 
 
 def marked(figure: Figure, mark: tuple[int, int, str], first: int, last: int, over: bool = False) -> Figure:
-    """The figure of [first, last) with the stretch (from, to, text) shaded, paler where it is `over`."""
-    late = mark[0] - first > 0.65 * (last - first)
-    return figures.mark(figure, figures.at(mark[0]), figures.at(mark[1]), mark[2], late, over)
+    """The figure of [first, last) with the stretch (from, to, text) shaded, paler where it is `over`.
+
+    One that began before `first` has no line, and does not say that its evidence begins there.
+    """
+    from_us, to_us, text = mark
+    within = from_us >= first
+    if not within and text == FIRST_EVIDENCE:
+        text = BEGAN_EARLIER
+    late = from_us - first > 0.65 * (last - first)
+    return figures.mark(figure, figures.at(max(from_us, first)), figures.at(to_us), text, late, over, within)

@@ -72,7 +72,7 @@ def load(
     ]
     mark = None
     if first and first[0].alert.first_evidence_at < stretch.to_us:
-        mark = (max(first[0].alert.first_evidence_at, stretch.from_us), stretch.to_us, charts.FIRST_EVIDENCE)
+        mark = (first[0].alert.first_evidence_at, stretch.to_us, charts.FIRST_EVIDENCE)
     shown = []
     metrics = NUMERIC if found.kind == "numeric" else CATEGORICAL
     wanted: list[Wanted] = [(metric, feature) for metric in metrics]

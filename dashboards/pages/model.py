@@ -157,8 +157,9 @@ def mark_alerts(chart: Chart, lines: Sequence[alerts.Line], stretch: Stretch) ->
         from_us, to_us = line.alert.first_evidence_at, stretch.to_us if end is None else min(end, stretch.to_us)
         if chart.key in _FAMILY_CHARTS.get(line.alert.family, ()) and from_us < to_us and to_us > stretch.from_us:
             text = charts.FIRST_EVIDENCE if line.is_open else charts.RESOLVED
-            mark = (max(from_us, stretch.from_us), to_us, text)
-            figure = charts.marked(figure, mark, stretch.from_us, stretch.to_us, over=not line.is_open)
+            figure = charts.marked(
+                figure, (from_us, to_us, text), stretch.from_us, stretch.to_us, over=not line.is_open
+            )
     return Chart(**{**chart.__dict__, "figure": figure})
 
 

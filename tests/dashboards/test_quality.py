@@ -61,12 +61,17 @@ def test_quality_that_is_as_it_was_says_so(seeded_engine: Engine, seeded: Seeded
     assert _chart(seeded_engine, seeded.learning).empty is quality.NOTHING
 
 
-def _shapes(engine: Engine, alert: Alert, shown: stretch.Stretch) -> list[figures.Figure]:
+def _marked(alert: Alert, shown: stretch.Stretch) -> figures.Figure:
     figure = figures.between(figures.bars(["2026-03-10 00:00"], [1.0], "rows"), "2026-03-08 00:00", "2026-03-20 00:00")
     chart = charts.Chart("performance", "Performance", "", figure)
     marked = mark_alerts(chart, [alerts.Line(alert, UTC)], shown).figure
     assert marked is not None
-    return [shape for shape in marked["layout"].get("shapes", []) if shape["type"] == "rect"]
+    layout: figures.Figure = marked["layout"]
+    return layout
+
+
+def _shapes(alert: Alert, shown: stretch.Stretch, kind: str = "rect") -> list[figures.Figure]:
+    return [shape for shape in _marked(alert, shown).get("shapes", []) if shape["type"] == kind]
 
 
 def test_a_resolved_alert_stays_on_the_time_line_until_it_was_resolved(seeded_engine: Engine, seeded: Seeded) -> None:
@@ -76,9 +81,13 @@ def test_a_resolved_alert_stays_on_the_time_line_until_it_was_resolved(seeded_en
         found = next(one for one in list_alerts(connection, 1, limit=10)[0] if one.family == "performance")
     end = found.first_evidence_at + clock.DAY
     resolved = replace(found, state="resolved", resolved_at=end)
-    (still,), (over,) = _shapes(seeded_engine, found, shown), _shapes(seeded_engine, resolved, shown)
+    (still,), (over,) = _shapes(found, shown), _shapes(resolved, shown)
     assert still["x1"] == UTC.axis(shown.to_us) and "opacity" not in still
     assert over["x1"] == UTC.axis(end) and over["opacity"] < 1
     assert over["fillcolor"] == still["fillcolor"] == theme.ALERT_FILL
     before = replace(resolved, first_evidence_at=shown.from_us - 2 * clock.DAY, resolved_at=shown.from_us - clock.DAY)
-    assert not _shapes(seeded_engine, before, shown)
+    assert not _shapes(before, shown)
+    earlier = replace(found, first_evidence_at=shown.from_us - clock.DAY)
+    assert _shapes(found, shown, "line") and not _shapes(earlier, shown, "line"), "its evidence does not begin here"
+    assert _shapes(earlier, shown)[0]["x0"] == UTC.axis(shown.from_us)
+    assert _marked(earlier, shown)["annotations"][0]["text"] == charts.BEGAN_EARLIER
