@@ -18,6 +18,7 @@ from monitor.store.catalog import Model
 from monitor.store.tasks import Task
 
 NEWEST = 24
+_PERFORMANCE = {*monthly.HEADLINE.values(), *(name for names in monthly.BESIDE.values() for name in names)}
 
 MEANING = {  # the leading metric, for who does not know it
     "roc_auc": "how well the model tells the two classes apart: 0.5 is chance, 1 is perfect",
@@ -196,7 +197,34 @@ def _how_well(facts: Mapping[str, Any], share: float) -> str:
     text = f"{words.metric(lead)} was {formats.number(value['value'], unit)}"
     text += f" (95 % interval {between})" if between else ""
     text += f", with outcomes for {formats.percent(share)} of them"
-    return f"{text}{_compared(lead, value, before)}."
+    return f"{text}{_compared(lead, value, before)}.{_but(facts)}"
+
+
+def _but(facts: Mapping[str, Any]) -> str:
+    """The numbers that are clearly worse than the month before, in a month whose leading one is not."""
+    lead = facts["lead"]
+    values, earlier = facts["values"], facts["before"]
+    known = [name for name in values if name in _PERFORMANCE]
+    worse = [name for name in known if _change(name, values[name], earlier.get(name)) == "worse"]
+    if not worse or lead in worse:
+        return ""
+    told = [
+        f"{words.metric(name)} ({formats.number(values[name]['value'], words.unit(name))}, "
+        f"{formats.number(earlier[name]['value'], words.unit(name))} before)"
+        for name in worse
+    ]
+    return f" Clearly worse than the month before: {', '.join(told)}."
+
+
+def _change(name: str, value: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    """ "better" or "worse" where the intervals part and one way is better, else ""."""
+    way = monthly.direction(name)
+    ends = [None] if before is None else [value["low"], value["high"], before["low"], before["high"]]
+    if way not in ("higher", "lower") or before is None or any(end is None for end in ends):
+        return ""
+    if value["low"] <= before["high"] and before["low"] <= value["high"]:
+        return ""
+    return "better" if (value["value"] > before["value"]) == (way == "higher") else "worse"
 
 
 def _compared(lead: str, value: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
@@ -206,12 +234,11 @@ def _compared(lead: str, value: Mapping[str, Any], before: Mapping[str, Any] | N
     ends = [value["low"], value["high"], before["low"], before["high"]]
     if any(end is None for end in ends):
         return f"; the month before it was {formats.number(before['value'], words.unit(lead))}"
-    if value["low"] <= before["high"] and before["low"] <= value["high"]:
+    change = _change(lead, value, before)
+    if not change:
         return "; that is not clearly different from the month before"
-    grew = value["value"] > before["value"]
-    better = grew == (monthly.direction(lead) == "higher")
     then = formats.number(before["value"], words.unit(lead))
-    return f"; that is clearly {'better' if better else 'worse'} than the {then} of the month before"
+    return f"; that is clearly {change} than the {then} of the month before"
 
 
 def _what_alarmed(facts: Mapping[str, Any]) -> str:

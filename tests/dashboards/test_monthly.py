@@ -109,6 +109,19 @@ def test_a_difference_is_told_only_where_the_intervals_part(
     assert says in told._compared(metric, change(*now), change(*before))
 
 
+def test_a_month_that_ranks_better_says_what_became_worse() -> None:
+    better, same = (change(0.67, 0.69, 0.68), change(0.63, 0.65, 0.64)), change(0.1, 0.2, 0.15)
+    slow, fast = change(9, 10, 9.5), change(1, 2, 1.5)
+    values = {"roc_auc": better[0], "accuracy": change(0.68, 0.69, 0.687), "brier": same, "latency_p95": slow}
+    before = {"roc_auc": better[1], "accuracy": change(0.82, 0.83, 0.824), "brier": same, "latency_p95": fast}
+    facts = {"lead": "roc_auc", "values": values, "before": before}
+    said = told._how_well(facts, 0.96)
+    assert "clearly better than the 0.640" in said
+    assert said.endswith("Clearly worse than the month before: Accuracy (68.7\u00a0%, 82.4\u00a0% before).")
+    falling = {**facts, "values": {**values, "roc_auc": better[1]}, "before": {**before, "roc_auc": better[0]}}
+    assert "Accuracy" not in told._how_well(falling, 0.96), "the leading number says it"
+
+
 def test_next_steps_follow_the_facts() -> None:
     calm = {"complete": True, "alerts": [], "rows": 100, "labelled": 90, "missing": [], "rejected": 0}
     alert = {"family": "performance", "resolved_at": None}
