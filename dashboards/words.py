@@ -145,7 +145,7 @@ CAUSES = {
     "prediction_drift": CauseWords("Distribution of predictions", "PSI", "psi"),
     "score_drift": CauseWords("Distribution of scores", "PSI", "psi"),
     "correlation": CauseWords("Correlation", "", "psi"),
-    "classifier_auc": CauseWords("Features together", "AUC", "psi"),
+    "classifier_auc": CauseWords("Joint distribution", "AUC", "psi"),
     "latency": CauseWords("Latency", "PSI", "latency_p50"),
     "volume": CauseWords("Traffic", "ratio", "volume"),
     "error_rate": CauseWords("Errors", "share", "error_rate"),

@@ -255,7 +255,7 @@ def _cause(model: Model, rows: two_sample.Reference, encoding: Encoding, step: S
     area, low, high = two_sample.separation(leader, rows, columns)
     together = " and ".join(f"`{name}`" for name in names)
     text = (
-        f"rows are told from the reference's by {together}{' together' if len(names) > 1 else ''}: AUC {area:.2f} of a "
-        f"classifier, 0.50 is chance, since {clock.spoken(step.since, model.config.timezone)}"
+        f"a classifier tells rows from the reference's by {together}{' together' if len(names) > 1 else ''}: "
+        f"AUC {area:.2f}, 0.50 is chance, since {clock.spoken(step.since, model.config.timezone)}"
     )
     return Cause(METRIC, " and ".join(names), None, area - 0.5, low - 0.5, high - 0.5, 1.0, text)
