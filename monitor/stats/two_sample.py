@@ -25,6 +25,7 @@ from typing import Literal
 import numpy as np
 
 from monitor.stats.evidence import Floats, ScalarModel, scalar_log_e
+from monitor.stats.incident import HOLD, next_hold
 from monitor.stats.learned import scalar_model
 from monitor.stats.rows import Ints
 from monitor.stats.terms import Terms, chosen, values
@@ -36,7 +37,7 @@ CLIP = 6.0  # standard deviations of the reference's days
 TOLERANCE = 0.05  # of the standard deviation of f over rows: a smaller shift for good is nobody's page
 RIDGE = 0.02  # of the columns' variance
 BOUND = 4.0  # of f: no row counts for more
-CLOSE = 20.0  # evidence for being back at which an incident is over
+CLOSE = 20.0  # evidence for being back from which on a day counts as back
 _DAY_RATIO = 3.0  # log of what one day can add to it
 Action = Literal["none", "open", "update", "resolve"]
 
@@ -73,22 +74,29 @@ class Classifier:
 
 @dataclass(frozen=True, eq=False)
 class Incident:
-    """What alarmed, since when, the mean deviation of its days so far, and the evidence that it is over."""
+    """What alarmed, since when, the mean deviation of its days so far, the evidence that it is over, and for how many
+    days in a row that has been enough."""
 
     classifier: Classifier
     since: int
     level: float
     days: int
     log_back: float
+    held: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What the test remembers: the classifiers that bet, the columns of the last days, and the open incident."""
+    """What the test remembers: the classifiers that bet, the columns of the last days, and the open incident.
+
+    hold: days in a row that an incident must be back before it ends; quiet: days since the last one ended (-1: none).
+    """
 
     classifiers: tuple[Classifier, ...] = ()
     days: tuple[Floats, ...] = ()
     incident: Incident | None = None
+    hold: int = HOLD
+    quiet: int = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,33 +141,40 @@ def advance(reference: Reference, state: State, columns: Floats, start: int, thr
     evidence = float(parts.sum())
     leader = bets[int(parts.argmax())] if bets else None
     incident, action, since = state.incident, "none", start
+    hold, quiet = state.hold, state.quiet + (incident is None and state.quiet >= 0)
     if incident is not None:
-        incident = _back(incident, columns)
+        incident = _back(incident, columns, evidence)
         since = incident.since
-        if incident.log_back >= np.log(CLOSE):
-            incident, action = None, "resolve"
+        if incident.held >= hold:
+            incident, action, quiet = None, "resolve", 0
     if leader is not None and evidence >= threshold:
         since = leader.born if incident is None else incident.since
         action = "open" if state.incident is None else "update"
         if incident is None:
             incident = Incident(leader, since, leader.total / leader.number, leader.number, 0.0)
+            hold = next_hold(state.hold, state.quiet)
         bets = []
     days = (*state.days, columns)[-max(MEMORIES) :]
     made = [one for memory in MEMORIES if (one := learn(reference, np.vstack(days[-memory:]), start)) is not None]
     kept = len(MEMORIES) * (KEPT - 1)
-    state = State((*bets[-kept:], *made), days, incident)
+    state = State((*bets[-kept:], *made), days, incident, hold, quiet)
     return state, Step(action, evidence, since, leader)  # type: ignore[arg-type]
 
 
-def _back(incident: Incident, columns: Floats) -> Incident:
-    """One more day of an open incident: R := (1 + R) * p(y | as in the reference) / p(y | as since the change)."""
+def _back(incident: Incident, columns: Floats, evidence: float) -> Incident:
+    """One more day of an open incident: R := (1 + R) * p(y | as in the reference) / p(y | as since the change).
+
+    A day counts as back where it speaks for that, R is enough, and the other classifiers have little against it.
+    """
     one = incident.classifier
     y = float(one.model.deviation(np.array([one(columns).mean()]))[0])
     ratio = ((y - incident.level) ** 2 - y * y) / 2
-    back = np.logaddexp(0.0, incident.log_back) if incident.log_back else 0.0
+    before = np.logaddexp(0.0, incident.log_back) if incident.log_back else 0.0
+    back = float(before + np.clip(ratio, -_DAY_RATIO, _DAY_RATIO))
     days = incident.days + 1
     level = incident.level + (y - incident.level) / days if ratio < 0 else incident.level
-    return replace(incident, log_back=float(back + np.clip(ratio, -_DAY_RATIO, _DAY_RATIO)), level=level, days=days)
+    held = incident.held + 1 if ratio > 0 and back >= np.log(CLOSE) and evidence < CLOSE else 0
+    return replace(incident, log_back=back, level=level, days=days, held=held)
 
 
 def learn(reference: Reference, new: Floats, start: int) -> Classifier | None:

@@ -19,15 +19,16 @@ def dump(state: State) -> bytes:
     incident = state.incident
     told = None
     if incident is not None:
-        told = [_classifier(incident.classifier), incident.since, incident.level, incident.days, incident.log_back]
-    return msgspec.msgpack.encode([[_classifier(one) for one in state.classifiers], told])
+        rest = (incident.since, incident.level, incident.days, incident.log_back, incident.held)
+        told = [_classifier(incident.classifier), *rest]
+    return msgspec.msgpack.encode([[_classifier(one) for one in state.classifiers], told, state.hold, state.quiet])
 
 
 def load(content: bytes, days: tuple[Floats, ...]) -> State:
     """What `dump` wrote, with the days that `load_rows` gave."""
-    classifiers, told = msgspec.msgpack.decode(content)
+    classifiers, told, *held = msgspec.msgpack.decode(content)  # what was written before a hold was kept has none
     incident = None if told is None else Incident(_loaded(told[0]), *told[1:])
-    return State(tuple(_loaded(one) for one in classifiers), days, incident)
+    return State(tuple(_loaded(one) for one in classifiers), days, incident, *held)
 
 
 def _classifier(one: Classifier) -> list[Any]:

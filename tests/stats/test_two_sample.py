@@ -39,12 +39,14 @@ def play(
     until: int = 10**9,
     days: int = 28,
     wander: float = 0.0,
+    calm: tuple[int, ...] = (),
 ) -> list[tuple[int, str, int]]:
-    """(night, action, since) of everything that happened; from `since` until `until` three columns go together."""
+    """(night, action, since) of everything that happened; from `since` until `until` three columns go together, but on
+    the nights `calm`."""
     number = np.random.default_rng(seed)
     known, state, told = reference(number, days, wander), State(), []
     for night in range(nights):
-        today = day(number, 0.8 if since <= night < until else 0.0, wander)
+        today = day(number, 0.8 if since <= night < until and night not in calm else 0.0, wander)
         state, step = two_sample.advance(known, state, today, night, threshold)
         if step.action != "none":
             told.append((night, step.action, step.since))
@@ -66,6 +68,15 @@ def test_three_features_that_begin_to_go_together_are_found_and_the_end_too() ->
         assert action == "open" and 6 <= night <= 11 and 5 <= since <= 7
         over = [at for at, what, _ in told if what == "resolve"]
         assert over and 16 <= over[0] <= 20
+
+
+def test_calm_days_in_between_end_nothing_and_what_comes_back_soon_must_hold_twice_as_long() -> None:
+    told = play(50, 40, 1800, since=6, until=24, calm=(14, 15, 19, 20))
+    assert [action for _, action, _ in told if action != "update"] == ["open", "resolve"]
+    assert next(night for night, action, _ in told if action == "resolve") >= 26
+    again = play(51, 60, 1800, since=6, until=50, calm=tuple(range(20, 28)))
+    ends = [night for night, action, _ in again if action == "resolve"]
+    assert len(ends) == 2 and 22 <= ends[0] < 28 and ends[1] >= 55
 
 
 def test_the_features_that_are_used_are_named_and_the_auc_holds_its_value() -> None:
