@@ -96,6 +96,8 @@ def load(
         for index, cause in enumerate(causes[:CAUSES])
     ]
     by_hand = words.is_monitor(alert.family)
+    history = list_events(connection, project_id, alert.id)
+    grown = any(one.type == "alert.updated" for one in history)
     threshold = alert.budget.get("threshold")
     ratio = alert.evidence / threshold if threshold else None
     return AlertPage(
@@ -107,14 +109,14 @@ def load(
         meter=meter(ratio),
         causes=shown,
         more_causes=max(0, len(causes) - CAUSES),
-        events=list(reversed(list_events(connection, project_id, alert.id))),
+        events=list(reversed(history)),
         told=_told(connection, project_id, alert),
         advice=words.advice(alert.family, model.name),
         model_url=links.model(model.name, **query),
         silence_url=links.silences(model=model.name, family=alert.family),
         rows_url=_rows(model, alert, causes, links),
         may_adopt=not by_hand and line.is_open,
-        known=known.load(connection, model, alert, series.leading(causes), count_again),
+        known=known.load(connection, model, alert, series.leading(causes[::-1] if grown else causes), count_again),
     )
 
 
@@ -240,7 +242,10 @@ class _Series:
             )
 
     def leading(self, causes: Sequence[alerts.Cause]) -> tuple[alerts.Cause, Wanted] | None:
-        """The strongest cause whose numbers are kept for every window: none of a segment are."""
+        """The first of the causes whose numbers are kept for every window: none of a segment are.
+
+        What joins an alert later stands before what it opened on; then the last ones come first here.
+        """
         model = with_schema(self._connection, self._model)
         known = (cause for cause in causes if cause.segment is None and _is_known(cause, model))
         return next(((cause, _wanted(cause)) for cause in known), None)
