@@ -187,9 +187,11 @@ def _judge(
         severity = "critical"
     causes = _causes(base, alarms, after)
     is_grave = family == "performance" and any(is_large(cause) for cause in causes)
-    if family == "features" and causes and (harm := harm_expected(base.reference, runs[0].profile)) is not None:
-        causes = (replace(causes[0], text=causes[0].text + harm.text), *causes[1:])
-        is_grave = harm.large
+    if family == "features" and causes:
+        first = next(run for run, step in alarms if step.named)  # whose cause is the first one
+        if (harm := harm_expected(base.reference, first.profile)) is not None:
+            causes = (replace(causes[0], text=causes[0].text + harm.text), *causes[1:])
+            is_grave = harm.large
     if severity != "critical" and is_grave:
         severity = "critical"
         for run, _ in alarms:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from monitor.clock import DAY, HOUR
+from monitor.evaluate import judge
 from monitor.evaluate.judge import LONGER_SHARE, Longer, baseline, judge_window
 from monitor.evaluate.longer import LONGER, ending, together
 from monitor.stats.binning import Binning
@@ -72,6 +73,16 @@ def test_a_change_that_only_days_show_opens_the_familys_one_alert_and_ends_it():
     assert len(opened) == 1 and opened[0].window_end % DAY == 0
     assert opened[0].causes[0].text.startswith("`x` moved up by 0.") and opened[0].causes[0].text.endswith(" (by day)")
     assert after.count("resolve") == 1 and after.count("open") == 0
+
+
+def test_what_a_change_costs_is_asked_of_the_day_that_shows_it_not_of_its_last_hours(monkeypatch):
+    asked = []
+    monkeypatch.setattr(judge, "harm_expected", lambda _, window: asked.append(window.rows))
+    world = World()
+    for name in world.base.plans:  # deaf to windows of six hours
+        object.__setattr__(world.base.plans[name].watch, "threshold", 1e300)
+    assert "open" in [world.judge(0.8).action for _ in range(3 * PER_DAY)]
+    assert set(asked) == {PER_DAY * 100}
 
 
 def test_what_both_have_found_is_told_once_and_ends_when_both_are_back():
