@@ -163,7 +163,7 @@ class _Ready:
 
 def write_halves(connection: Connection, model: Model, requests: list[Halves], arrival: int) -> list[EventAnswer]:
     """Store events, and the rows of those that are complete; an answer for each request, in order."""
-    blocks.lock_log(connection, model.id, model.created_at)
+    blocks.lock_log(connection, model.id)
     keys = list(dict.fromkeys(half.waiting.key for request in requests for half in request.halves))
     waiting = halves.find(connection, model.id, keys)
     stored = set(waiting)

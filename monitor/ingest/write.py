@@ -64,7 +64,7 @@ def write_predictions(
 
     `known_versions`: numbers of versions that were committed before; others are looked up, or get one.
     """
-    end = blocks.lock_log(connection, model.id, model.created_at)
+    end = blocks.lock_log(connection, model.id)
     requests = [_without_expired(request, end.expired_before) for request in requests]
     if end.erased:
         requests = [_without_erased(connection, model, request) for request in requests]
@@ -190,7 +190,7 @@ def _ids_in_places(request: PredictionBatch) -> list[str]:
 
 def write_outcomes(connection: Connection, model: Model, requests: list[OutcomeBatch], arrival: int) -> list[Answer]:
     """Append the outcomes of several requests; an answer for each, in order."""
-    end = blocks.lock_log(connection, model.id, model.created_at)
+    end = blocks.lock_log(connection, model.id)
     keys = list(dict.fromkeys(row.key for request in requests for row in request.rows))
     earlier = {
         key: [(held.observed_at, held.observed_given, held.actual) for held in history]

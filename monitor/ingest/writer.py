@@ -156,10 +156,10 @@ class Writer:
         try:
             with writing(self._engine) as connection:
                 # Ascending model numbers: two processes never wait for each other's log in a circle.
-                models = sorted({_identity(request.model) for request in group})
-                for one in models:
-                    requests = [request for request in group if _identity(request.model) == one]
-                    write = self._write_one if len(models) == 1 else self._write_one_of_several
+                model_ids = sorted({request.model.id for request in group})
+                for model_id in model_ids:
+                    requests = [request for request in group if request.model.id == model_id]
+                    write = self._write_one if len(model_ids) == 1 else self._write_one_of_several
                     answers.extend(write(connection, requests, arrival))
         except KeepwatchError as error:  # of the only model there was
             answers = [(request, error) for request in group]
@@ -191,8 +191,7 @@ class Writer:
         """One model's requests, predictions before outcomes."""
         model = requests[0].model
         cached = self._cache.get((model.project_id, model.name))
-        is_same = cached is not None and _identity(cached.model) == _identity(model)
-        versions = cached.versions if cached is not None and is_same else {}
+        versions = cached.versions if cached is not None and cached.model.id == model.id else {}
         predictions = [request for request in requests if isinstance(request.batch, PredictionBatch)]
         events = [request for request in requests if isinstance(request.batch, Halves)]
         others = [request for request in requests if isinstance(request.batch, OutcomeBatch)]
@@ -210,11 +209,6 @@ class Writer:
         cached = self._cache.get((request.model.project_id, request.model.name))
         if cached is not None and request.batch.max_known_at:
             cached.known_at = max(cached.known_at or 0, request.batch.max_known_at)
-
-
-def _identity(model: Model) -> tuple[int, int]:
-    """What no other model has, and none that is made after this one was deleted: SQLite gives numbers again."""
-    return model.id, model.created_at
 
 
 def _batches(requests: list[_Request]) -> list[Any]:

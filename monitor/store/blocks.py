@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from monitor.errors import NotFound
 from monitor.store.codec import decode, decode_runs, encode
 from monitor.store.session import is_sqlite
-from monitor.store.tables import block, log_position, model
+from monitor.store.tables import block, log_position
 
 IN_LIMIT = 2000
 _AHEAD = 8  # blocks
@@ -44,27 +44,17 @@ _END = [log_position.c[one.name] for one in fields(LogEnd)]
 # Built once: a commit takes a dozen statements, and to put one together costs more than to run it.
 _MINE = log_position.c.model_id == sa.bindparam("mine")
 _LOCK = sa.update(log_position).where(_MINE).values(next_row=log_position.c.next_row).returning(*_END)
-# SQLite gives the number of a deleted model to the next one: who knows a model for a while asks for its birth too.
-_LOCK_SAME = _LOCK.where(
-    sa.exists().where(model.c.id == log_position.c.model_id, model.c.created_at == sa.bindparam("made"))
-)
 _MOVE = sa.update(log_position).where(_MINE)
 _ADD = sa.insert(block)
 
 
-def lock_log(connection: Connection, model_id: int, made_at: int | None = None) -> LogEnd:
+def lock_log(connection: Connection, model_id: int) -> LogEnd:
     """Take the model's log for writing until the transaction ends.
 
-    Args:
-        made_at: `created_at` of a model that was read in an earlier transaction.
-
     Raises:
-        NotFound: the model was deleted meanwhile, though another one may have its number now.
+        NotFound: the model was deleted meanwhile.
     """
-    if made_at is None:
-        row = connection.execute(_LOCK, {"mine": model_id}).one_or_none()
-    else:
-        row = connection.execute(_LOCK_SAME, {"mine": model_id, "made": made_at}).one_or_none()
+    row = connection.execute(_LOCK, {"mine": model_id}).one_or_none()
     if row is None:
         raise NotFound("the model does not exist any more: PUT /v1/models/{model} makes it")
     return LogEnd(*row)

@@ -26,13 +26,15 @@ metadata = sa.MetaData(
 )
 
 
-def _table(name: str, *parts: sa.schema.SchemaItem, rowid: bool = True) -> sa.Table:
+def _table(name: str, *parts: sa.schema.SchemaItem, rowid: bool = True, once: bool = False) -> sa.Table:
+    """`once`: the number of a deleted row is not given again; PostgreSQL gives none again anyway."""
     return sa.Table(
         name,
         metadata,
         *parts,
         sqlite_strict=True,
         sqlite_with_rowid=rowid,
+        sqlite_autoincrement=once,
     )
 
 
@@ -98,6 +100,7 @@ model = _table(
     sa.Column("created_at", Int, nullable=False),
     sa.Column("paused_at", Int),
     sa.UniqueConstraint("project_id", "name"),
+    once=True,
 )
 
 model_change = _table(

@@ -83,10 +83,10 @@ def test_what_comes_after_a_model_was_deleted_leaves_nothing(writer: Writer, eng
         assert indexed(connection) == []
 
 
-def test_a_new_model_with_the_number_of_a_deleted_one_gets_none_of_its_versions_and_rows(
+def test_a_model_that_is_made_anew_gets_none_of_the_versions_and_rows_of_the_deleted_one(
     writer: Writer, engine: Engine, settings: Settings
 ) -> None:
-    """SQLite gives the number of the model that was made last again: a process may know the earlier one for a while."""
+    """It was the last one made, whose number SQLite would give again; and a process may know it for a while."""
     other = Writer(engine, settings, now=lambda: NOW)
     other.start()
     rows = [{"id": version, "version": version, "features": {"age": 1}} for version in ("v1", "v2")]

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 from monitor.errors import SetupError
 from monitor.settings import Settings
-from monitor.store import audit, id_index, migrate, tasks
+from monitor.store import audit, catalog, id_index, migrate, tasks
 from monitor.store.session import make_engine, writing
 from monitor.store.tables import metadata
 from tests.indexed import indexed
@@ -30,6 +30,27 @@ def test_sqlite_tables_are_strict_and_some_have_no_rowid(sqlite_engine: Engine) 
         listed = {name: (strict, without) for name, strict, without in connection.exec_driver_sql(query)}
     for table in metadata.sorted_tables:
         assert listed[table.name] == (1, int(not table.dialect_options["sqlite"]["with_rowid"])), table.name
+
+
+def test_a_new_model_gets_a_number_that_no_other_ever_had(engine: Engine) -> None:
+    """What was read of a deleted model may still be written: into nothing."""
+
+    def made(name: str) -> catalog.Model:
+        with writing(engine) as connection:
+            return catalog.put_model(connection, 1, name, {"task": "binary"}, 1, "ann")[0]
+
+    first, second = made("first"), made("second")
+    with writing(engine) as connection:
+        catalog.delete_model(connection, second, 2, "ann")
+    assert made("second").id > second.id
+    with writing(engine) as connection:
+        command.downgrade(migrate.config(connection), "0021")
+    assert migrate.upgrade(engine)
+    with writing(engine) as connection:
+        assert catalog.get_model(connection, 1, "first") == first
+        latest = catalog.get_model(connection, 1, "second")
+        catalog.delete_model(connection, latest, 3, "ann")
+    assert made("second").id > latest.id
 
 
 def test_partial_indexes_are_partial(sqlite_engine: Engine) -> None:
