@@ -14,6 +14,7 @@ from starlette.requests import Request
 from monitor.api.auth import Principal
 from monitor.errors import Invalid, Unauthorized, Unreadable, UnsupportedEncoding
 from monitor.ingest.wording import not_json
+from monitor.ingest.writer import Writer
 from monitor.settings import Settings
 from monitor.store import catalog
 from monitor.store.session import reading
@@ -21,11 +22,12 @@ from monitor.store.session import reading
 
 @dataclass(frozen=True)
 class Context:
-    """The request's surroundings; `principal` has .project_id, .scope and .name."""
+    """The request's surroundings; `principal` has .project_id, .scope and .name; `writer` is that of ingest, if any."""
 
     engine: Engine
     settings: Settings
     principal: Principal
+    writer: Writer | None = None
 
 
 def context(request: Request) -> Context:
@@ -38,7 +40,7 @@ def context(request: Request) -> Context:
     if not isinstance(principal, Principal):
         raise Unauthorized("send a key: Authorization: Bearer kw_…")
     state = request.app.state
-    return Context(engine=state.engine, settings=state.settings, principal=principal)
+    return Context(state.engine, state.settings, principal, state.writer)
 
 
 Ctx = Annotated[Context, Depends(context)]

@@ -150,6 +150,8 @@ def delete_model(ctx: Ctx, model: str) -> Response:
         catalog.hold_model(connection, found)
         transition.close_all(connection, who.project_id, found.id, who.name, now, ctx.settings.public_url)
         catalog.delete_model(connection, found, now, who.name)
+    if ctx.writer is not None:
+        ctx.writer.forget(who.project_id, model)
     return Response(status_code=204)
 
 

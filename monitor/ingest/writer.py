@@ -105,6 +105,10 @@ class Writer:
         oldest = self._retention + cached.model.config.label_delay_us
         return cached.model, Times(now, cached.known_at if events else now, events, oldest)
 
+    def forget(self, project_id: int, name: str) -> None:
+        """Look for the model of that name anew: it was deleted."""
+        self._cache.pop((project_id, name), None)
+
     def check_room(self, owner: str) -> None:
         """Raise what `submit` would: before the trouble of reading a body."""
         self._queue.check(owner)
@@ -172,8 +176,9 @@ class Writer:
                 self._move_clock(request)
                 request.future.set_result(answer)
             else:
-                if isinstance(answer, NotFound):  # the next request looks for itself
-                    self._cache.pop((request.model.project_id, request.model.name), None)
+                if isinstance(answer, NotFound):  # another process deleted it, and perhaps there is a new one by now
+                    self.forget(request.model.project_id, request.model.name)
+                    answer = Overloaded("the model was deleted or made anew just now: send it again", retry_after=1)
                 request.future.set_exception(answer)
 
     def _write_one_of_several(self, connection: Connection, requests: list[_Request], arrival: int) -> _Answers:

@@ -147,3 +147,14 @@ def test_a_body_that_is_no_json_object_is_refused(
 ) -> None:
     headers = {**admin, "Content-Type": content_type}
     assert client.put("/v1/models/m", content=content, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_model_that_is_made_anew_takes_rows_at_once(client: TestClient, admin: Headers, rows: int) -> None:
+    body = {"rows": [{"id": f"r{at}", "version": "2", "features": {"x": 1.5}} for at in range(rows)]}
+    for _ in range(2):
+        client.put("/v1/models/m", json={"task": "binary"}, headers=admin)
+        sent = client.post("/v1/models/m/predictions", json=body if rows > 1 else body["rows"][0], headers=admin)
+        assert (sent.status_code, sent.json()["accepted"]) == (200, rows)
+        client.delete("/v1/models/m", headers=admin)
+    assert client.post("/v1/models/m/predictions", json=body, headers=admin).status_code == 404

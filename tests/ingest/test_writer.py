@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Engine
 
-from monitor.errors import NotFound
+from monitor.errors import Overloaded
 from monitor.ingest.decode import decode_outcomes, decode_predictions
 from monitor.ingest.validate import PredictionBatch, validate_outcomes, validate_predictions
 from monitor.ingest.write import Answer
@@ -77,7 +77,7 @@ def test_what_comes_after_a_model_was_deleted_leaves_nothing(writer: Writer, eng
     found, batch = batch_of(writer, {"id": "late", "features": {"age": 1}})
     with writing(engine) as connection:
         delete_model(connection, found, 1, "ann")
-    with pytest.raises(NotFound):
+    with pytest.raises(Overloaded, match="made anew"):
         writer.submit(found, batch).result(timeout=10)
     with reading(engine) as connection:
         assert indexed(connection) == []
@@ -101,7 +101,7 @@ def test_a_model_that_is_made_anew_gets_none_of_the_versions_and_rows_of_the_del
     for request in requests:
         request.future.set_running_or_notify_cancel()
     writer._commit(requests)
-    with pytest.raises(NotFound):
+    with pytest.raises(Overloaded, match="made anew"):
         requests[0].future.result(timeout=10)
     assert requests[1].future.result(timeout=10).accepted == 1
     again = writer.submit(*batch_of(writer, {"id": "again", "version": "v2", "features": {"age": 1}}, "replay"))
