@@ -14,8 +14,8 @@ from monitor.evaluate.known import Figures, Known
 from monitor.ingest.writer import Writer
 from monitor.stats.values import Value
 from monitor.store import blocks
-from monitor.store.alerts import Alert, list_alerts
-from monitor.store.session import reading
+from monitor.store.alerts import Alert, AlertEvent, add_event, list_alerts
+from monitor.store.session import reading, writing
 from tests.dashboards.conftest import settings_of
 from tests.dashboards.seeded import BASE, Seeded, jobs_until
 
@@ -37,6 +37,20 @@ def test_windows_that_have_not_changed_say_so(pages: TestClient, seeded_engine: 
         assert column in shown and "nothing that was known then has changed since" in shown
         assert "Count it again" not in shown and ' changed"' not in shown
         assert 1 <= shown.count("<tr>") - 1 <= 12
+
+
+def test_it_is_told_of_what_the_alert_opened_on_not_of_what_joined_it_later(
+    pages: TestClient, seeded_engine: Engine
+) -> None:
+    """What joins stands before what was there, so of an alert that has grown the last of its causes is told."""
+    alert = alert_of(seeded_engine, "features")
+    named = [cause["feature"] for cause in alert.causes if cause["segment"] is None and cause["feature"]]
+    assert named[0] != named[-1]
+    assert f"of {named[0]}<" in section(pages.get(LINKS.alert(alert.id)).text)
+    with writing(seeded_engine) as connection:
+        add_event(connection, alert, AlertEvent(alert.opened_at + 1, "alert.updated", "keepwatch", "another cause"))
+    shown = section(pages.get(LINKS.alert(alert.id)).text)
+    assert f"of {named[-1]}<" in shown and f"of {named[0]}<" not in shown
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.stats import additive
 from monitor.stats.binning import Binning
 from monitor.stats.profile import Profile, empty, merge, profile_inputs, profile_outcomes
 from monitor.stats.rows import Codes, Numbers, Rows
@@ -33,6 +34,20 @@ def test_however_rows_are_ordered_and_cut_the_bytes_are_equal(task: str, seed: i
     whole = profile_of(binning, rows)
     assert merge(binning, parts) == one_by_one == whole
     assert merge(binning, parts).dump() == one_by_one.dump() == whole.dump()
+
+
+@pytest.mark.parametrize("task", sorted(CASES))
+def test_cells_that_are_sorted_and_cells_that_are_added_where_they_stand_are_the_same(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binning, rows = CASES[task]
+    parts = [profile_of(binning, rows.take(slice(a, a + 90))) for a in range(0, 900, 90)]
+    parts += [-parts[0], -parts[3]]  # so that cells become zero
+    found = []
+    for few in (1e-9, 1e9):  # always sorted, never sorted
+        monkeypatch.setattr(additive, "_FEW_OF_ALL", few)
+        found.append(merge(binning, parts).dump())
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("task", sorted(CASES))
