@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy.engine import Connection
 
-from monitor.evaluate import payload, windows
-from monitor.evaluate.kept import KeptShelf
+from monitor.evaluate import windows
+from monitor.evaluate.kept import KeptShelf, numbers_of
 from monitor.evaluate.loaded import binning_numbered, with_schema
 from monitor.evaluate.query import Asked, Query, check, check_length
 from monitor.stats.rows import Floats
@@ -110,7 +110,7 @@ def _measured(connection: Connection, model: Model, asked: Asked, steps: Steps) 
     places, table = Places(connection, model), Table(len(steps))
     for step, (start, end) in enumerate(steps):
         row = stored.get(start)
-        numbers = None if row is None or row.end != end else payload.load(row.payload)
+        numbers = None if row is None or row.end != end else numbers_of(row.payload)
         if numbers is not None and asked.metric.name in numbers.columns:
             names = tuple(places.of(numbers.binning))
             table.put(step, names, numbers.columns[asked.metric.name].value[: len(names)])

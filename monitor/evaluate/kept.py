@@ -15,8 +15,9 @@ import numpy as np
 from sqlalchemy.engine import Connection
 
 from monitor.clock import DAY
-from monitor.evaluate import windows
+from monitor.evaluate import payload, windows
 from monitor.evaluate.cuts import Part, Plan, Shelf, Want
+from monitor.evaluate.payload import Numbers
 from monitor.stats.binning import Binning
 from monitor.stats.measure import Measures, measure
 from monitor.stats.profile import Profile, merge
@@ -82,6 +83,18 @@ class Kept:
 
 
 KEPT = Kept()
+
+
+def numbers_of(content: bytes) -> Numbers | None:
+    """What `payload.load` makes of a window's stored numbers. They are their own key: other numbers are other bytes."""
+    if not content:
+        return None
+    known: Numbers | None = KEPT.get(content, None, ())
+    if known is None:
+        known = payload.load(content)
+        assert known is not None
+        KEPT.put(content, None, (), known, len(content) + known.size)
+    return known
 
 
 class KeptShelf(Shelf):

@@ -5,8 +5,8 @@ from enum import Enum
 
 from sqlalchemy.engine import Connection
 
-from monitor.evaluate import payload, windows
-from monitor.evaluate.kept import KeptShelf
+from monitor.evaluate import windows
+from monitor.evaluate.kept import KeptShelf, numbers_of
 from monitor.evaluate.loaded import binning_numbered, with_schema
 from monitor.evaluate.payload import Numbers
 from monitor.evaluate.query import Asked, Query, check, check_length
@@ -86,7 +86,7 @@ def _measured(
     places: dict[int, dict[Of, int]] = {}
     for start, end in steps:
         row = stored.get(start)
-        numbers = None if row is None else payload.load(row.payload)
+        numbers = None if row is None else numbers_of(row.payload)
         if row is not None and numbers is not None and numbers.binning not in places:
             binning = binning_numbered(connection, model.id, numbers.binning)
             places[numbers.binning] = places_of([bins.name for bins in binning.features])

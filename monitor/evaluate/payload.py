@@ -24,7 +24,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, eq=False)
 class Numbers:
     """What `dump` wrote. `columns` are arrays over the binning's features, then prediction and score; a metric is
-    unpacked when it is asked for, since most questions are about few of them."""
+    unpacked when it is asked for, since most questions are about few of them. `size`: about how many bytes it takes."""
 
     binning: int
     rows: int
@@ -32,6 +32,7 @@ class Numbers:
     values: Mapping[str, Value]
     columns: Mapping[str, Columns]
     stored: Mapping[str, Sequence[bytes]]
+    size: int
 
     def at(self, metric: str, place: int) -> Value:
         """What `columns[metric].at(place)` gives, without the arrays; nothing where the metric or the place is not."""
@@ -77,6 +78,7 @@ def load(content: bytes) -> Numbers | None:
         _Lazy(data["values"], Value),
         _Lazy(data["columns"], _columns),
         data["columns"],
+        3 * size,
     )
 
 

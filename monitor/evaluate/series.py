@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import Connection
 
-from monitor.evaluate import payload, windows
+from monitor.evaluate import windows
 from monitor.evaluate.by_feature import Places
 from monitor.evaluate.cuts import Shelf
-from monitor.evaluate.kept import KeptShelf
+from monitor.evaluate.kept import KeptShelf, numbers_of
 from monitor.evaluate.loaded import with_schema
 from monitor.evaluate.query import Asked, Query, check, check_length, segment_of
 from monitor.evaluate.summary import Distribution, Summary, distribution, summary
@@ -78,7 +78,7 @@ def _measured(connection: Connection, model: Model, asked: Asked, steps: list[tu
         if row is None or row.end != end:  # of another length, before the window was changed
             yield _nothing(start, end)
             continue
-        numbers = payload.load(row.payload)
+        numbers = numbers_of(row.payload)
         state = row.performance_state if asked.metric.labels else row.inputs_state
         if numbers is None:
             yield Point(start, end, None, None, None, 0, None, state, row.revision)

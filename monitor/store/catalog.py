@@ -102,7 +102,7 @@ def all_models(connection: Connection, project_id: int, search: str = "") -> lis
     query = sa.select(*columns, sa.null().label("features")).where(t.model.c.project_id == project_id)
     if search:
         query = query.where(t.model.c.name.icontains(search, autoescape=True))
-    return [_model(row) for row in connection.execute(query.order_by(t.model.c.name))]
+    return [_model(row) for row in connection.execute(query.order_by(t.model.c.name)).all()]
 
 
 def model_ids(connection: Connection, project_id: int | None = None) -> list[int]:

@@ -72,7 +72,7 @@ def latest_measurements(connection: Connection, model_id: int, from_at: int, to_
         .where(measurement.c.model_id == model_id)
         .order_by(measurement.c.start)
     )
-    return [Measurement(*row) for row in connection.execute(query)]
+    return [Measurement(*row) for row in connection.execute(query).all()]
 
 
 def measured_starts(connection: Connection, model_id: int, from_at: int, to_at: int) -> set[int]:

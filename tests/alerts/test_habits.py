@@ -73,7 +73,7 @@ def _lookups(monkeypatch: pytest.MonkeyPatch, over: threading.Event) -> None:
 
 
 def _impatient(monkeypatch: pytest.MonkeyPatch, but_with: str) -> None:
-    """The bad ones are waited for a moment; the good one as long as ever, as this machine may stall for a moment too."""
+    """The bad ones are waited for a moment, the good one as long as ever: this machine may stall for a moment too."""
     real, usual = guard.post, guard.DEADLINE
 
     def post(url: str, *arguments: Any, **more: Any) -> guard.Reply:

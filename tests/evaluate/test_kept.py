@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from monitor.clock import DAY, HOUR, MINUTE
 from monitor.evaluate.cuts import Shelf, Want
-from monitor.evaluate.kept import KEPT, Kept, KeptShelf
+from monitor.evaluate.kept import KEPT, Kept, KeptShelf, numbers_of
 from monitor.stats.measure import measure
 from monitor.store import profiles
 from monitor.store.profiles import HOUR_SPAN, StoredProfile
@@ -153,3 +153,17 @@ def test_what_is_kept_is_not_read_again(month: Log) -> None:
         with reading(month.engine) as connection:
             KeptShelf(connection, month.model, Want(segments=True)).profile(START, START + 35 * DAY)
     assert not [one for one in read if "profile.payload" in one]
+
+
+def test_the_numbers_of_a_window_are_unpacked_once_and_those_measured_anew_are_seen(log: Log) -> None:
+    rows = binary_rows(90, step=MINUTE)
+    log.reference(binary_rows(300, seed=3, start=START - 10 * DAY))
+    log.predictions(rows[:30])
+    log.evaluate()
+    first = log.measurements()[0].payload
+    assert numbers_of(first) is numbers_of(bytes(bytearray(first)))
+    log.predictions(rows[30:50])
+    log.evaluate()
+    found = numbers_of(log.measurements()[0].payload)
+    assert found is not None and (found.rows, found.values["volume"].value) == (50, 50)
+    assert numbers_of(b"") is None
