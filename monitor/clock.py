@@ -6,6 +6,7 @@ Everywhere else time is an argument, an integer of microseconds since 1970-01-01
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 SECOND = 1_000_000
@@ -82,6 +83,7 @@ def render(at: int) -> str:
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")
 
 
+@lru_cache(maxsize=1024)
 def parse_span(text: str) -> int:
     """Microseconds of a span such as 90s, 10m, 1h, 2d, 1w.
 
