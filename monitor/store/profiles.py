@@ -153,7 +153,7 @@ def profiles_between(
     if binning_number is not None:
         query = query.where(profile.c.binning == binning_number)
     query = query.order_by(profile.c.start, profile.c.version_id, profile.c.role, profile.c.binning)
-    return [StoredProfile(*row) for row in connection.execute(query)]
+    return [StoredProfile(*row) for row in connection.execute(query).all()]
 
 
 def save_profiles(connection: Connection, project_id: int, model_id: int, rows: Sequence[StoredProfile]) -> None:

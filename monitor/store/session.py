@@ -12,12 +12,15 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from monitor import clock
 from monitor.errors import SetupError
 from monitor.settings import Settings
 
 BUSY_MS = 15_000
+PING_AFTER = 1.0  # seconds without use
 POLL_SECONDS = 0.001
 SQLITE_FLOOR = (3, 51, 3)  # below it two writers can corrupt a WAL
 
@@ -30,14 +33,36 @@ def make_engine(settings: Settings, *, create: bool = False, pool_size: int = 10
     """
     if settings.embedded:
         return _sqlite_engine(settings.url, create)
-    return sa.create_engine(
+    engine = sa.create_engine(
         settings.url,
         pool_size=pool_size,
         max_overflow=10,
         pool_timeout=10,
-        pool_pre_ping=True,
         connect_args={"connect_timeout": 5, "options": "-c synchronous_commit=on -c timezone=UTC"},
     )
+    _ping_idle(engine)
+    return engine
+
+
+def _ping_idle(engine: Engine) -> None:
+    """Ask a connection whether it is still there before it is used, as `pool_pre_ping` does, but only after idling.
+
+    One that answered a moment ago is not asked: under load the question takes as long as a statement.
+    """
+
+    @sa.event.listens_for(engine, "checkin")
+    def note(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        record.info["used_at"] = clock.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def ping(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
+        used_at = record.info.get("used_at")
+        if used_at is None or clock.monotonic() - used_at < PING_AFTER:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error:  # so all the others are gone too: the pool makes new ones
+            raise sa.exc.InvalidatePoolError from None
 
 
 def database_file(url: str) -> Path:

@@ -14,6 +14,7 @@ Int = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Real: sa.types.TypeEngine[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
 Text = sa.Text()
 Blob = sa.LargeBinary()
+Packed = sa.LargeBinary()  # compressed by us, or noise: PostgreSQL stores it as it is (SET STORAGE EXTERNAL)
 
 metadata = sa.MetaData(
     naming_convention={
@@ -175,7 +176,7 @@ block = _table(
     sa.Column("arrived_at", Int, nullable=False),
     sa.Column("min_timestamp", Int, nullable=False),
     sa.Column("max_timestamp", Int, nullable=False),
-    sa.Column("payload", Blob, nullable=False),
+    sa.Column("payload", Packed, nullable=False),
     sa.Index(None, "model_id", "min_timestamp", "max_timestamp"),
 )
 
@@ -203,8 +204,8 @@ id_page = _table(
     _project(),
     _model(),
     sa.Column("first_key", Blob, nullable=False),
-    sa.Column("filter", Blob, nullable=False),  # which keys it cannot hold
-    sa.Column("payload", Blob, nullable=False),  # its entries, see store/id_pages.py
+    sa.Column("filter", Packed, nullable=False),  # which keys it cannot hold
+    sa.Column("payload", Packed, nullable=False),  # its entries, see store/id_pages.py
     sa.Index(None, "model_id"),
 )
 
@@ -286,8 +287,8 @@ reference = _table(
     sa.Column("created_at", Int, nullable=False),
     sa.Column("rows", Int, nullable=False),
     sa.Column("source", Text, nullable=False),  # JSON: {"rows": n} or {"from", "to"}
-    sa.Column("profile", Blob, nullable=False),  # stats.profile.Profile.dump(), the whole reference
-    sa.Column("windows", Blob, nullable=False),  # the same cut into windows of the monitored length: reference blocks
+    sa.Column("profile", Packed, nullable=False),  # stats.profile.Profile.dump(), the whole reference
+    sa.Column("windows", Packed, nullable=False),  # the same cut into windows of the monitored length: reference blocks
     sa.UniqueConstraint("model_id", "number"),
 )
 
@@ -299,7 +300,7 @@ reference_rows = _table(
     _project(),
     _model(),
     sa.Column("rows", Int, nullable=False),
-    sa.Column("payload", Blob, nullable=False),
+    sa.Column("payload", Packed, nullable=False),
 )
 
 # ---------------------------------------------------------------- profiles, measurements, evidence
@@ -327,8 +328,8 @@ profile = _table(
     sa.Column("max_known_at", Int, nullable=False),  # of its rows and of their outcomes
     sa.Column("rows_known_at", Int),  # the same of its rows alone; null in profiles from before that was kept
     sa.Column("stamp", Int, nullable=False),  # drawn at random when it is saved: the same stamp, the same content
-    sa.Column("payload", Blob, nullable=False),
-    sa.Column("segments", Blob),
+    sa.Column("payload", Packed, nullable=False),
+    sa.Column("segments", Packed),
     rowid=False,
 )
 
@@ -353,7 +354,7 @@ measurement = _table(
     sa.Column("rows", Int, nullable=False),
     sa.Column("labelled", Int, nullable=False),
     sa.Column("error", Text),
-    sa.Column("payload", Blob, nullable=False),
+    sa.Column("payload", Packed, nullable=False),
     sa.Column("performance", Real),  # the task's first metric (stats/measure.FIRST), so that lists open no payload
     # What lists show of windows, without the pages that hold payloads.
     sa.Index("ix_measurement_shown", "model_id", "start", "revision", "rows", "labelled", "performance"),
@@ -379,7 +380,7 @@ detector = _table(
     _project(),
     sa.Column("reference_id", Int, nullable=False),
     sa.Column("last_window", Int, nullable=False),
-    sa.Column("state", Blob, nullable=False),
+    sa.Column("state", Packed, nullable=False),
 )
 
 # What the nightly two-sample test on rows remembers of a model (monitor/evaluate/nightly.py).
@@ -389,8 +390,8 @@ two_sample = _table(
     _project(),
     sa.Column("reference_id", Int, nullable=False),
     sa.Column("judged_to", Int, nullable=False),  # the end of the last day that was judged or passed over
-    sa.Column("state", Blob, nullable=False),
-    sa.Column("rows", Blob),  # encoded rows, without ids; null: erased, they are sampled again
+    sa.Column("state", Packed, nullable=False),
+    sa.Column("rows", Packed),  # encoded rows, without ids; null: erased, they are sampled again
 )
 
 # ---------------------------------------------------------------- alerts and their delivery
@@ -682,7 +683,7 @@ task = _table(
     sa.Column("stage", Text, nullable=False),  # what is being done, for people
     sa.Column("progress", Real, nullable=False),  # 0 to 1
     sa.Column("result", Text),  # JSON
-    sa.Column("document", Blob),  # a report's page, packed by zlib
+    sa.Column("document", Packed),  # a report's page, packed by zlib
     sa.Column("error", Text),
     sa.Column("attempts", Int, nullable=False),
     sa.Column("created_at", Int, nullable=False),

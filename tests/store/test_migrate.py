@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -14,7 +15,7 @@ from monitor.errors import SetupError
 from monitor.settings import Settings
 from monitor.store import audit, catalog, id_index, migrate, tasks
 from monitor.store.session import make_engine, writing
-from monitor.store.tables import metadata
+from monitor.store.tables import Packed, metadata
 from tests.indexed import indexed
 
 
@@ -30,6 +31,18 @@ def test_sqlite_tables_are_strict_and_some_have_no_rowid(sqlite_engine: Engine) 
         listed = {name: (strict, without) for name, strict, without in connection.exec_driver_sql(query)}
     for table in metadata.sorted_tables:
         assert listed[table.name] == (1, int(not table.dialect_options["sqlite"]["with_rowid"])), table.name
+
+
+def test_postgresql_does_not_compress_what_is_packed(postgres_engine: Engine) -> None:
+    with postgres_engine.connect() as connection:
+        query = (
+            "SELECT attrelid::regclass::text, attname, attstorage FROM pg_attribute WHERE atttypid = 'bytea'::regtype"
+        )
+        stored = {(table, column): kind for table, column, kind in connection.exec_driver_sql(query)}
+    for table in metadata.sorted_tables:
+        for column in table.columns:
+            if isinstance(column.type, sa.LargeBinary):
+                assert stored[table.name, column.name] == ("e" if column.type is Packed else "x"), str(column)
 
 
 def test_a_new_model_gets_a_number_that_no_other_ever_had(engine: Engine) -> None:
