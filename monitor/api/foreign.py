@@ -18,6 +18,7 @@ from monitor.api import problems
 from monitor.api.auth import Principal
 from monitor.api.bodies import admitted, whole
 from monitor.errors import Conflict, Invalid, NotFound
+from monitor.ingest.arrivals import awaited
 from monitor.ingest.draft import Rejection, as_json
 from monitor.ingest.fairness import Ticket
 from monitor.ingest.formats import bento_logs, cloudevents, otlp
@@ -232,7 +233,7 @@ async def _written(writer: Writer, groups: Iterable[tuple[Model, Batch]], owner:
     Raises:
         Overloaded, QuotaExceeded: not all of it was taken in; what was is a duplicate when it comes again.
     """
-    waiting = [asyncio.wrap_future(writer.submit(model, batch, owner)) for model, batch in groups]
+    waiting = [awaited(writer.submit(model, batch, owner)) for model, batch in groups]
     return list(await asyncio.gather(*waiting))
 
 

@@ -4,7 +4,6 @@ Small bodies are decoded where they are; large ones in a thread, a few at once a
 hold up small ones. Lines, Arrow and Parquet are decoded and committed group by group.
 """
 
-import asyncio
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -21,6 +20,7 @@ from monitor.api.bodies import admitted, chunks, whole
 from monitor.api.hot import Handler
 from monitor.errors import Invalid, Problem
 from monitor.ingest import arrow, ndjson
+from monitor.ingest.arrivals import awaited
 from monitor.ingest.decode import decode_outcomes, decode_predictions, holds_one_row
 from monitor.ingest.draft import Draft, Rejection
 from monitor.ingest.encodings import Encoding, encoding_of, pieces
@@ -116,7 +116,7 @@ async def _ingest(request: Request, name: str, kind: str, decode: Callable[[byte
         body = await whole(request, limit, ticket)
         if kind == "predictions" and len(body) <= MAX_BYTES and holds_one_row(body):
             singles: Singles = state.singles
-            answer = await asyncio.wrap_future(singles.submit(project_id, name, body, ticket.owner))
+            answer = await awaited(singles.submit(project_id, name, body, ticket.owner))
         else:
             answer = await _whole_body(request, body, name, kind, ticket.owner, decode)
     telemetry.count_ingested(name, kind, answer)
@@ -139,7 +139,7 @@ async def _whole_body(
     else:
         async with request.app.state.turns.take(owner):
             model, batch = await run_in_threadpool(prepare)
-    return await asyncio.wrap_future(writer.submit(model, batch, owner))
+    return await awaited(writer.submit(model, batch, owner))
 
 
 async def _grouped(

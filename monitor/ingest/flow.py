@@ -8,6 +8,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from monitor.errors import Overloaded, QuotaExceeded
+from monitor.ingest.arrivals import awaited
 from monitor.ingest.draft import Draft
 from monitor.ingest.fairness import Turns
 from monitor.ingest.totals import Totals
@@ -66,7 +67,7 @@ class Flow:
         waited = 0.0
         while True:
             try:
-                return asyncio.wrap_future(self._writer.submit(model, batch, self._owner))
+                return awaited(self._writer.submit(model, batch, self._owner))
             except (Overloaded, QuotaExceeded):
                 if waited >= PATIENCE or self._writer.stopping:
                     raise

@@ -27,7 +27,7 @@ MOST = 500  # rows that are decoded together
 MAX_BYTES = 64 * 1024  # of one body: longer ones are worth columns of their own
 MAX_WAITING = 20_000
 CROWD = 16  # rows at once from which on there are probably more on their way
-LOOK_SECONDS, MOST_LOOKS = 0.001, 8
+LOOK_SECONDS, MOST_LOOKS = 0.001, 16
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Singles:
         as much for half of them as for all."""
         for _ in range(MOST_LOOKS):
             before = self._queue.qsize()
-            if before >= MOST:  # the house is full without those who are on their way
+            if before + 1 >= min(self._last, MOST):  # everybody is back, or the house is full
                 return
             time.sleep(LOOK_SECONDS)
             if self._queue.qsize() == before:

@@ -40,7 +40,8 @@ _LAYOUT = b"layout"  # in the metadata of the stream's schema
 
 def encode(batch: pa.RecordBatch) -> bytes:
     """The payload of a batch; `decode` gives back the same values, bit for bit."""
-    batch = pack(batch)
+    if len(batch) >= _SAMPLE:
+        batch = pack(batch)
     order = batch.schema.names
     arrays = dict(zip(order, batch.columns, strict=True))
     plain: dict[str, Floats] = {}

@@ -144,3 +144,18 @@ def test_nobody_waits_for_more_when_there_are_more_than_are_decoded_together(
     sizes = [len(made._next()[0]) for _ in range(3)]
     assert sizes == [singles.MOST, singles.MOST, singles.CROWD]
     assert len(waits) == 1  # for the last, who are fewer
+
+
+def test_a_crowd_that_is_back_is_not_waited_for_any_longer(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Singles(writer)
+
+    def come(number: int) -> None:
+        for _ in range(number):
+            made.submit(1, "loan", b'{"features": {"age": 1}}')
+
+    late = iter([3])
+    monkeypatch.setattr(singles.time, "sleep", lambda seconds: come(next(late)))
+    come(singles.CROWD)
+    assert len(made._next()[0]) == singles.CROWD
+    come(singles.CROWD - 3)
+    assert len(made._next()[0]) == singles.CROWD  # after one look: a second would end the iterator
