@@ -5,10 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import RedirectResponse, Response
 
+from dashboards.mistakes import PageRoute
 from dashboards.pages import access
 from dashboards.pages import doctor as doctor_page
 from dashboards.render import page
-from dashboards.visit import Form, Page, PageRoute, Visit
+from dashboards.visit import Form, Page, Visit
 from monitor import clock
 from monitor.store.session import reading, writing
 

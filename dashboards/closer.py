@@ -5,22 +5,19 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from dashboards.asked import From, Range, Short, To, one_of
+from dashboards.mistakes import PageRoute
 from dashboards.pages import features as features_page
 from dashboards.pages import rows as rows_page
 from dashboards.pages import stretch
 from dashboards.pages import versions as versions_page
 from dashboards.render import page
-from dashboards.visit import Page, PageRoute
+from dashboards.visit import Page
 from monitor import clock
 from monitor.store.catalog import get_model, model_now
 from monitor.store.session import reading
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-
-From = Annotated[str | None, Query(alias="from", max_length=40)]
-To = Annotated[str | None, Query(max_length=40)]
-Range = Annotated[str | None, Query(alias="range", max_length=10)]
-Short = Annotated[str | None, Query(max_length=140)]
 
 
 @router.get("/models/{model}/versions")
@@ -38,8 +35,9 @@ def versions(
     with reading(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
         now = model_now(connection, known, clock.now())
-        shown = stretch.choose(connection, known, now, range_ or versions_page.USUAL, from_, to)
-        found = versions_page.load(connection, known, shown, baseline, candidate, pairs == "yes")
+        shown = stretch.choose(connection, known, now, range_, from_, to, versions_page.USUAL)
+        paired = one_of("pairs", pairs, ["yes"]) is not None
+        found = versions_page.load(connection, known, shown, baseline, candidate, paired)
         frame = visit.frame(connection, "models")
     return page("versions.html", frame, page=found)
 
@@ -58,7 +56,7 @@ def rows(
     with reading(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
         now = model_now(connection, known, clock.now())
-        shown = stretch.choose(connection, known, now, range_ or features_page.USUAL, from_, to)
+        shown = stretch.choose(connection, known, now, range_, from_, to, features_page.USUAL)
         found = rows_page.load(connection, known, shown, feature, before)
         frame = visit.frame(connection, "models")
     return page("rows.html", frame, page=found)

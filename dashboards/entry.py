@@ -9,8 +9,9 @@ from starlette.responses import RedirectResponse, Response
 
 from dashboards import assets
 from dashboards.links import own
+from dashboards.mistakes import PageRoute
 from dashboards.render import page
-from dashboards.visit import Form, Page, PageRoute, bare_frame
+from dashboards.visit import Form, Page, bare_frame
 from monitor import clock
 from monitor.api import auth
 from monitor.errors import NotFound

@@ -6,6 +6,7 @@ from urllib.parse import quote, urlencode
 
 from monitor import clock
 from monitor.api.sharing import PREFIX, Shown
+from monitor.errors import Invalid
 
 LONGEST_TARGET = 2000
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f/\\]+")
@@ -203,6 +204,14 @@ def place(at: tuple[int, str] | None) -> str | None:
 
 
 def read_place(text: str | None) -> tuple[int, str] | None:
-    """What `place` wrote; None for anything else."""
-    when, _, name = (text or "").partition("-")
-    return (int(when), name) if when.isascii() and when.isdigit() and len(when) < 19 and name else None
+    """What `place` wrote; None where nothing is asked for: the first page.
+
+    Raises:
+        Invalid: `place` did not write that.
+    """
+    if not text:
+        return None
+    when, _, name = text.partition("-")
+    if not (when.isascii() and when.isdigit() and len(when) < 19 and name):
+        raise Invalid.field("after", "is no place in this list: begin with the newest")
+    return int(when), name

@@ -5,9 +5,10 @@ from starlette.responses import RedirectResponse, Response
 
 from dashboards import pdf
 from dashboards.assets import text_of
+from dashboards.mistakes import PageRoute
 from dashboards.pages import monthly as monthly_page
 from dashboards.render import environment, page
-from dashboards.visit import Form, Page, PageRoute, Visit
+from dashboards.visit import Form, Page, Visit
 from monitor import clock, monthly
 from monitor.errors import Conflict
 from monitor.store.catalog import get_model, model_now

@@ -10,7 +10,9 @@ from fastapi import APIRouter, Query
 from starlette.responses import RedirectResponse, Response
 
 from dashboards import administration, closer, entry, monthly, segments, sharing, slicing
+from dashboards.asked import From, Range, Search, Short, To, one_of
 from dashboards.links import place, read_place
+from dashboards.mistakes import PageRoute
 from dashboards.pages import alert as alert_page
 from dashboards.pages import alerts, stretch
 from dashboards.pages import backtest as backtest_page
@@ -24,7 +26,7 @@ from dashboards.pages import monitors as monitors_page
 from dashboards.pages import report as report_page
 from dashboards.pages import silences as silences_page
 from dashboards.render import page
-from dashboards.visit import Form, Page, PageRoute, Visit
+from dashboards.visit import Form, Page, Visit
 from monitor import backtests, clock
 from monitor.alerts import notify, transition
 from monitor.alerts.rules import read_comment, read_silence
@@ -49,11 +51,6 @@ router.include_router(slicing.router)
 router.include_router(segments.router)
 router.include_router(monthly.router)
 
-From = Annotated[str | None, Query(alias="from", max_length=40)]
-To = Annotated[str | None, Query(max_length=40)]
-Range = Annotated[str | None, Query(alias="range", max_length=10)]
-Short = Annotated[str | None, Query(max_length=140)]
-Search = Annotated[str, Query(max_length=300)]
 REFRESH = 60  # seconds
 
 
@@ -101,7 +98,7 @@ def features(
     with reading(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
         now = model_now(connection, known, clock.now())
-        shown = stretch.choose(connection, known, now, range_ or features_page.USUAL, from_, to)
+        shown = stretch.choose(connection, known, now, range_, from_, to, features_page.USUAL)
         found = features_page.load(connection, known, shown, q)
         frame = visit.frame(connection, "models", REFRESH if shown.name else 0)
     return page("features.html", frame, page=found)
@@ -143,9 +140,9 @@ def _feature(
 def alert_list(visit: Page, model: Short = None, state: Short = None, after: Short = None) -> Response:
     with reading(visit.ctx.engine) as connection:
         of = get_model(connection, visit.project_id, model) if model else None
-        lines, following = alerts.listed(connection, visit.project_id, of, state, read_place(after))
+        chosen = one_of("state", state, STATES)
+        lines, following = alerts.listed(connection, visit.project_id, of, chosen, read_place(after))
         frame = visit.frame(connection, "alerts", 0 if after else REFRESH)
-    chosen = state if state in STATES else None
     return page("alerts.html", frame, lines=lines, model=model, state=chosen, following=place(following), after=after)
 
 
@@ -153,7 +150,8 @@ def alert_list(visit: Page, model: Short = None, state: Short = None, after: Sho
 def alert(visit: Page, alert: str, known: Short = None) -> Response:
     """An alert; with `known=then`, what was known when its windows were judged is counted again from rows."""
     with reading(visit.ctx.engine) as connection:
-        found = alert_page.load(connection, visit.project_id, alert, clock.now(), visit.links, known == "then")
+        again = one_of("known", known, ["then"]) is not None
+        found = alert_page.load(connection, visit.project_id, alert, clock.now(), visit.links, again)
         frame = visit.frame(connection, "alerts")
     return page("alert.html", frame, page=found)
 

@@ -5,21 +5,19 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from dashboards.asked import From, Range, Short, To
+from dashboards.mistakes import PageRoute
 from dashboards.pages import segment as segment_page
 from dashboards.pages import segments as segments_page
 from dashboards.pages import stretch
 from dashboards.render import page
-from dashboards.visit import Page, PageRoute, Visit
+from dashboards.visit import Page, Visit
 from monitor import clock
 from monitor.store.catalog import get_model, model_now
 from monitor.store.session import reading
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-From = Annotated[str | None, Query(alias="from", max_length=40)]
-To = Annotated[str | None, Query(max_length=40)]
-Range = Annotated[str | None, Query(alias="range", max_length=10)]
-Short = Annotated[str | None, Query(max_length=140)]
 REFRESH = 60  # seconds
 
 

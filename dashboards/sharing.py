@@ -6,9 +6,10 @@ A link that is open never comes here: the gate has led it to its page (monitor/a
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
+from dashboards.mistakes import PageRoute
 from dashboards.pages import shares as shares_page
 from dashboards.render import page
-from dashboards.visit import Form, Page, PageRoute, Visit
+from dashboards.visit import Form, Page, Visit
 from monitor import clock
 from monitor.errors import NotFound
 from monitor.store import shares

@@ -3,9 +3,10 @@
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
+from dashboards.mistakes import PageRoute
 from dashboards.pages import slices as shown
 from dashboards.render import page
-from dashboards.visit import Form, Page, PageRoute
+from dashboards.visit import Form, Page
 from monitor import clock
 from monitor.slices import unfollow
 from monitor.store.catalog import get_model, model_now

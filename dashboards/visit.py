@@ -1,23 +1,20 @@
-"""One request for a page: who looks, how links begin, which theme; and errors shown as pages."""
+"""One request for a page: who looks, how links begin, which theme. Errors are pages too (mistakes.py)."""
 
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import parse_qs, quote
 
 from fastapi import Depends
-from fastapi.routing import APIRoute
 from sqlalchemy.engine import Connection
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
 
 from dashboards.links import Links, own
-from dashboards.render import Frame, compressed, page
+from dashboards.render import Frame
 from monitor.api.auth import Principal
 from monitor.api.deps import Ctx
-from monitor.api.gate import is_page, own_path
+from monitor.api.gate import own_path
 from monitor.api.sharing import MAY_BE_SHARED
-from monitor.errors import Problem, TooLarge, Unauthorized
+from monitor.errors import TooLarge
 from monitor.store import overview
 
 THEME_COOKIE = "keepwatch_theme"
@@ -35,14 +32,6 @@ def bare_frame(request: Request) -> Frame:
         viewer=principal.name if isinstance(principal, Principal) else "",
         address=f"{quote(path)}?{query}" if MAY_BE_SHARED.fullmatch(quote(path)) else "",
     )
-
-
-def error_page(request: Request, problem: Problem) -> Response | None:
-    """A problem as a page, for a browser at an address that is not the API's."""
-    if not is_page(own_path(request.scope)) or "text/html" not in request.headers.get("accept", ""):
-        return None
-    detail = problem.detail if problem.status != 404 else "there is nothing at this address"
-    return page("error.html", bare_frame(request), problem.status, problem=type(problem)(detail))
 
 
 def wanted(request: Request) -> str:
@@ -106,22 +95,3 @@ async def form(request: Request) -> dict[str, str]:
 
 
 Form = Annotated[dict[str, str], Depends(form)]
-
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
-
-
-class PageRoute(APIRoute):
-    """A route whose errors are pages for people; who is not logged in is shown where to."""
-
-    def get_route_handler(self) -> Handler:
-        handle = super().get_route_handler()
-
-        async def with_error_pages(request: Request) -> Response:
-            try:
-                return compressed(await handle(request), request.headers.get("accept-encoding", ""))
-            except Unauthorized:
-                return RedirectResponse(bare_frame(request).links.login(wanted(request)), 303)
-            except Problem as problem:
-                return page("error.html", bare_frame(request), problem.status, problem=problem)
-
-        return with_error_pages

@@ -12,7 +12,7 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
 from dashboards import routes as dashboards
-from dashboards.visit import error_page
+from dashboards.mistakes import error_page
 from monitor.api import (
     alerts,
     audit,

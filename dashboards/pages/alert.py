@@ -212,7 +212,8 @@ def _cause(
     elif cause.feature is not None and cause.feature in (model.features or {}):
         url = links.feature(model.name, cause.feature, **query)
     else:
-        url = links.model(model.name, metric=told.drawn, **query) + f"#{_place(told.drawn)}"
+        offered = told.drawn if told.drawn in words.PERFORMANCE[model.task] else None
+        url = links.model(model.name, metric=offered, **query) + f"#{_place(told.drawn)}"
     return ShownCause(
         cause=cause,
         effect=effect,

@@ -10,7 +10,7 @@ from dashboards import theme, words
 from dashboards.formats import Zone
 from dashboards.theme import State
 from monitor.store import overview
-from monitor.store.alerts import SEVERITIES, STATES, Alert, list_alerts
+from monitor.store.alerts import SEVERITIES, Alert, list_alerts
 from monitor.store.catalog import Model
 
 PAGE = 50
@@ -109,8 +109,7 @@ def listed(
 ) -> tuple[list[Line], tuple[int, str] | None]:
     """Fifty alerts, newest first, behind the place `after`; and the place of the next fifty."""
     model_id = None if model is None else model.id
-    chosen = state if state in STATES else None
-    found, place = list_alerts(connection, project_id, limit=PAGE, model_id=model_id, state=chosen, after=after)
+    found, place = list_alerts(connection, project_id, limit=PAGE, model_id=model_id, state=state, after=after)
     return _lines(connection, found), place
 
 

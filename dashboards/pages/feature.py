@@ -7,6 +7,7 @@ from itertools import pairwise
 from sqlalchemy.engine import Connection
 
 from dashboards import formats, matrices, words
+from dashboards.asked import one_of
 from dashboards.formats import Zone
 from dashboards.pages import alerts, charts, effect, events, segments
 from dashboards.pages.charts import Chart
@@ -54,7 +55,7 @@ def load(
     """Everything the page shows.
 
     Args:
-        by_value: a metric of the task that is computed from rows by the feature's values; None, or another: none is.
+        by_value: a metric of the task that is computed from rows by the feature's values; None: none is.
 
     Raises:
         NotFound: the model's schema has no such feature, or it is ignored.
@@ -93,7 +94,7 @@ def load(
         )
         shown.append(events.marked(chart, happened, stretch.from_us, stretch.to_us))
     offered = words.PERFORMANCE[model.task]
-    chosen = by_value if by_value in offered else None
+    chosen = one_of("effect", by_value, offered)
     parts = segments.measured(connection, model, stretch, offered[0], feature)
     within = [line for line in parts.lines if line.name != feature]
     return FeaturePage(

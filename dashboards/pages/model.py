@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Connection
 
 from dashboards import formats, theme, words
+from dashboards.asked import one_of
 from dashboards.formats import Zone
 from dashboards.links import Links
 from dashboards.pages import (
@@ -79,7 +80,7 @@ def load(
     lines = alerts.of_model(connection, model)
     open_alerts = [line for line in lines if line.is_open]
     offered = words.PERFORMANCE[model.task]
-    chosen = metric if metric in offered else offered[0]
+    chosen = one_of("metric", metric, offered) or offered[0]
     calibration = words.CALIBRATION[model.task]
     latencies = ("latency_p50", "latency_p95", "latency_p99")
     expected = performance.estimate_of(model.task, chosen)

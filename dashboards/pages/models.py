@@ -12,6 +12,7 @@ from markupsafe import Markup
 from sqlalchemy.engine import Connection
 
 from dashboards import formats, theme, words
+from dashboards.asked import one_of
 from dashboards.formats import Zone
 from dashboards.pages import alerts
 from dashboards.pages.charts import LEAST_LABELLED
@@ -61,9 +62,14 @@ class Order:
 
 
 def read_order(text: str | None) -> Order:
-    """The order of an address; the usual one for none and for any other text."""
-    column = (text or USUAL).removeprefix("-")
-    return Order(column, (text or "").startswith("-")) if column in COLUMNS else Order(USUAL, False)
+    """The order of an address; the usual one for none.
+
+    Raises:
+        Invalid: no column is called so.
+    """
+    turned = (text or "").startswith("-")
+    column = one_of("sort", (text or "").removeprefix("-"), list(COLUMNS), ", with - in front the other way round")
+    return Order(column or USUAL, turned and column is not None)
 
 
 @dataclass(frozen=True)

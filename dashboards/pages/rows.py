@@ -10,6 +10,7 @@ from dashboards import formats
 from dashboards.formats import Zone
 from dashboards.pages.stretch import Stretch
 from monitor.columns import FEATURE
+from monitor.errors import Invalid
 from monitor.store import blocks, outcomes
 from monitor.store.catalog import Model, version_names
 from monitor.store.identity import keys_of
@@ -56,8 +57,13 @@ def load(connection: Connection, model: Model, stretch: Stretch, feature: str | 
     """Fifty rows, what came last first, those below row number `before`; `feature` is shown first.
 
     Numbers grow with every row that comes: what comes while somebody reads moves no row to another page.
+
+    Raises:
+        Invalid: the model has no such feature.
     """
     known = [name for name, kind in (model.features or {}).items() if kind != "ignored"]
+    if feature and feature not in known:
+        raise Invalid.field("feature", "is none of the model's: the page of its features lists them")
     names = sorted(known, key=lambda name: name != feature)[:SHOWN]
     versions = version_names(connection, model.id)
     columns = ["id", *_FIRST, *(FEATURE + name for name in names)]

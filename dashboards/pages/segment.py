@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy.engine import Connection
 
 from dashboards import words
+from dashboards.asked import one_of
 from dashboards.formats import Zone
 from dashboards.links import Links
 from dashboards.pages import alerts, charts, drift, events, performance, service
@@ -72,7 +73,7 @@ def load(
     key = _known(connection, model, text)
     zone = Zone(model.config.timezone)
     offered = words.PERFORMANCE[model.task]
-    chosen = metric if metric in offered else offered[0]
+    chosen = one_of("metric", metric, offered) or offered[0]
     shelf = KeptShelf(connection, model, Want(segments=True))
     size = stretch.step_us
     if stretch.to_us - stretch.from_us > MERGED * size:

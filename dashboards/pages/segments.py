@@ -8,6 +8,7 @@ import numpy as np
 from sqlalchemy.engine import Connection
 
 from dashboards import formats, words
+from dashboards.asked import one_of
 from dashboards.formats import Zone
 from dashboards.pages import performance
 from dashboards.pages.stretch import Stretch
@@ -65,7 +66,7 @@ class SegmentsPage:
 def load(connection: Connection, model: Model, stretch: Stretch, metric: str | None) -> SegmentsPage:
     """Every segment, by one of the task's metrics."""
     offered = words.PERFORMANCE[model.task]
-    chosen = metric if metric in offered else offered[0]
+    chosen = one_of("metric", metric, offered) or offered[0]
     found = measured(connection, model, stretch, chosen)
     return SegmentsPage(model, Zone(model.config.timezone), stretch, offered, found)
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.engine import Connection
 
+from dashboards.asked import one_of
 from dashboards.formats import Zone
 from monitor import clock
 from monitor.errors import Invalid
@@ -13,6 +14,7 @@ from monitor.store.catalog import Model
 from monitor.store.profiles import first_start
 
 RANGES = {"24h": clock.DAY, "7d": 7 * clock.DAY, "30d": 30 * clock.DAY, "90d": 90 * clock.DAY}
+NAMES = (*RANGES, "all")
 POINTS = 200  # windows are stored measured: cheap
 MERGED = 100  # days and weeks are measured from profiles when they are asked for
 COLUMNS = 120
@@ -93,14 +95,23 @@ def step(length: int, window: int, most: int) -> int:
 
 
 def choose(
-    connection: Connection, model: Model, now: int, range_: str | None, from_: str | None, to: str | None
+    connection: Connection,
+    model: Model,
+    now: int,
+    range_: str | None,
+    from_: str | None,
+    to: str | None,
+    usual: str | None = None,
 ) -> Stretch:
     """What the query asks for: `from` and `to`, else a named range that ends at the model's now.
 
     Raises:
-        Invalid: a time cannot be read, or the stretch is empty.
+        Invalid: no range is called so, a time cannot be read, the stretch is empty, or both are asked for.
     """
     window = model.config.window_us
+    named = one_of("range", range_, NAMES)
+    if named and (from_ or to):
+        raise Invalid.field("range", "cannot be asked for beside `from` and `to`: give one or the other")
     if from_ or to:
         zone = Zone(model.config.timezone)
         end = _time(to, zone, "to") if to else now
@@ -109,7 +120,7 @@ def choose(
             raise Invalid.field("from", "must be before `to`")
         return _whole(model, start, end, "")
     first = first_start(connection, model.id, 86400)
-    name = range_ if range_ in RANGES or range_ == "all" else _usual(window)
+    name = named or usual or _usual(window)
     if name == "all":
         start = min(first if first is not None else now, now - window)
     else:
@@ -133,7 +144,7 @@ def _time(text: str, zone: Zone, field: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Invalid.field(field, "not a time; for instance 2026-01-31T12:00:00Z") from None
+        raise Invalid.field(field, "is not a time; for instance 2026-01-31T12:00:00Z") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone.info)
     try:

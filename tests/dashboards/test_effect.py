@@ -50,7 +50,7 @@ def test_any_metric_of_the_task_can_be_chosen_and_no_other(pages: TestClient, se
     assert "Log loss by amount: the worst at" in html and 'aria-current="true">Log loss' in html
     for other in ("psi", "mae", "<b>"):
         answer = pages.get(LINKS.feature(seeded.drifting, "amount", effect=other))
-        assert answer.status_code == 200 and 'id="effect"' not in answer.text
+        assert answer.status_code == 422 and "must be one of roc_auc, accuracy" in answer.text
 
 
 def test_a_sample_says_that_it_is_one(pages: TestClient, seeded: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from dashboards.sparkline import sparkline
 from monitor import clock
 from monitor.api.hosts import is_clean
 from monitor.clock import DAY, HOUR
+from monitor.errors import Invalid
 
 
 @given(st.text(max_size=60))
@@ -144,8 +145,10 @@ def test_a_step_is_whole_windows_and_draws_few_points(window: int, length: int) 
 
 def test_places_of_lists_survive_an_address() -> None:
     assert read_place(place((17, "alert_x-1"))) == (17, "alert_x-1")
-    for wrong in (None, "", "x", "1", "-1-a", "9" * 30 + "-a"):
-        assert read_place(wrong) is None
+    assert read_place(None) is None and read_place("") is None
+    for wrong in ("x", "1", "-1-a", "9" * 30 + "-a"):
+        with pytest.raises(Invalid):
+            read_place(wrong)
 
 
 def test_evidence_is_told_in_words_and_as_a_bar() -> None:
