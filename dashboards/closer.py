@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from dashboards.asked import From, Range, Short, To, one_of
 from dashboards.mistakes import PageRoute
-from dashboards.pages import features as features_page
 from dashboards.pages import rows as rows_page
 from dashboards.pages import stretch
 from dashboards.pages import versions as versions_page
@@ -35,7 +34,7 @@ def versions(
     with reading(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
         now = model_now(connection, known, clock.now())
-        shown = stretch.choose(connection, known, now, range_, from_, to, versions_page.USUAL)
+        shown = stretch.choose(connection, known, now, range_, from_, to)
         paired = one_of("pairs", pairs, ["yes"]) is not None
         found = versions_page.load(connection, known, shown, baseline, candidate, paired)
         frame = visit.frame(connection, "models")
@@ -56,7 +55,7 @@ def rows(
     with reading(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
         now = model_now(connection, known, clock.now())
-        shown = stretch.choose(connection, known, now, range_, from_, to, features_page.USUAL)
+        shown = stretch.choose(connection, known, now, range_, from_, to)
         found = rows_page.load(connection, known, shown, feature, before)
         frame = visit.frame(connection, "models")
     return page("rows.html", frame, page=found)

@@ -98,7 +98,7 @@ def features(
     with reading(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
         now = model_now(connection, known, clock.now())
-        shown = stretch.choose(connection, known, now, range_, from_, to, features_page.USUAL)
+        shown = stretch.choose(connection, known, now, range_, from_, to)
         found = features_page.load(connection, known, shown, q)
         frame = visit.frame(connection, "models", REFRESH if shown.name else 0)
     return page("features.html", frame, page=found)

@@ -95,7 +95,7 @@ def load(
         shown.append(events.marked(chart, happened, stretch.from_us, stretch.to_us))
     offered = words.PERFORMANCE[model.task]
     chosen = one_of("effect", by_value, offered)
-    parts = segments.measured(connection, model, stretch, offered[0], feature)
+    parts = segments.measured(connection, model, stretch, offered[0], feature, segments.LATELY)
     within = [line for line in parts.lines if line.name != feature]
     return FeaturePage(
         model=model,

@@ -13,8 +13,6 @@ from monitor.evaluate.kept import KeptShelf
 from monitor.stats.measure import measure
 from monitor.store.catalog import Model
 
-USUAL = "24h"  # the stretch that counts as now
-
 
 @dataclass(frozen=True)
 class Row:

@@ -132,7 +132,7 @@ def load(
         facts=_facts(found, chosen, over, lately.traffic(sent, earlier.get("volume"), stretch)),
         stretch=stretch,
         charts=shown,
-        segments=segments.measured(connection, model, stretch, chosen),
+        segments=segments.measured(connection, model, stretch, chosen, longest=segments.LATELY),
         metric=chosen,
         metrics=offered,
         reports=report.newest(connection, model),

@@ -21,7 +21,7 @@ from monitor.stats.profile import Profile
 from monitor.stats.values import Value
 from monitor.store.catalog import Model
 
-NOW = 7 * clock.DAY  # the longest that counts as now: a day has too few outcomes of a segment
+LATELY = 7 * clock.DAY  # what a page about something else measures of its segments: more takes it too long
 LEAST_ROWS = 200  # of fewer, the PSI of ten bins is about 0.05 by chance alone, and the highest of many features more
 
 
@@ -46,12 +46,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Segments:
-    """The segments with rows in [from_us, to_us), the worst first."""
+    """The segments with rows in [from_us, to_us), the worst first; `is_whole`: that is all of the page's stretch."""
 
     lines: Sequence[Line]
     metric: str
     from_us: int
     to_us: int
+    is_whole: bool
+
+    @property
+    def when(self) -> str:
+        """What stands behind the title of a part of a page that shows less than its stretch."""
+        return "" if self.is_whole else f", the last {formats.span(self.to_us - self.from_us)} of this stretch"
 
 
 @dataclass(frozen=True)
@@ -72,14 +78,19 @@ def load(connection: Connection, model: Model, stretch: Stretch, metric: str | N
 
 
 def measured(
-    connection: Connection, model: Model, stretch: Stretch, metric: str, feature: str | None = None
+    connection: Connection,
+    model: Model,
+    stretch: Stretch,
+    metric: str,
+    feature: str | None = None,
+    longest: int | None = None,
 ) -> Segments:
-    """Every segment with rows, from the profiles of the last seven days of the stretch.
+    """Every segment with rows, from the profiles of the stretch, of its end alone where it is longer than `longest`.
 
     Worst first: by the metric, then those of which it is not known, by PSI. PSI is that of `feature`, else of the
     feature that moved most in the segment.
     """
-    from_us = max(stretch.from_us, stretch.to_us - NOW)
+    from_us = stretch.from_us if longest is None else max(stretch.from_us, stretch.to_us - longest)
     shelf = KeptShelf(connection, model, Want(segments=True))
 
     def lines(profile: Profile) -> list[Line]:
@@ -90,7 +101,7 @@ def measured(
 
     name = ("segments", metric, feature)
     found = shelf.of_profile(from_us, stretch.to_us, name, lines, lambda made: 500 * len(made))
-    return Segments(found or [], metric, from_us, stretch.to_us)
+    return Segments(found or [], metric, from_us, stretch.to_us, from_us == stretch.from_us)
 
 
 def _line(

@@ -95,15 +95,11 @@ def step(length: int, window: int, most: int) -> int:
 
 
 def choose(
-    connection: Connection,
-    model: Model,
-    now: int,
-    range_: str | None,
-    from_: str | None,
-    to: str | None,
-    usual: str | None = None,
+    connection: Connection, model: Model, now: int, range_: str | None, from_: str | None, to: str | None
 ) -> Stretch:
     """What the query asks for: `from` and `to`, else a named range that ends at the model's now.
+
+    Without one, every page begins with the same.
 
     Raises:
         Invalid: no range is called so, a time cannot be read, the stretch is empty, or both are asked for.
@@ -120,7 +116,7 @@ def choose(
             raise Invalid.field("from", "must be before `to`")
         return _whole(model, start, end, "")
     first = first_start(connection, model.id, 86400)
-    name = named or usual or _usual(window)
+    name = named or _usual(window)
     if name == "all":
         start = min(first if first is not None else now, now - window)
     else:
@@ -137,6 +133,7 @@ def _whole(model: Model, start: int, end: int, name: str) -> Stretch:
 
 
 def _usual(window: int) -> str:
+    """What every page begins with: some days of hours, a month of parts of days, a season of days."""
     return "7d" if window <= 3 * clock.HOUR else "30d" if window < clock.DAY else "90d"
 
 

@@ -17,7 +17,6 @@ from monitor.stats.values import Value
 from monitor.store.catalog import Model, version_names
 
 BETTER, WORSE, OTHER, UNCLEAR, UNKNOWN = "better", "worse", "different", "no clear difference", ""
-USUAL = "30d"
 _TONES = {BETTER: "good", WORSE: "bad", OTHER: "info", UNCLEAR: "quiet", UNKNOWN: "quiet"}
 
 

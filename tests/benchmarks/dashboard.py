@@ -72,7 +72,7 @@ def pages(engine: Engine, model: str) -> dict[str, str]:
         "feature, categorical, all": links.feature(model, "x2", range_="all"),
         "segments": links.segments(model),
         "segments, all": links.segments(model, range_="all"),
-        "versions, 30 days": links.versions(model),
+        "versions, 30 days": links.versions(model, range_="30d"),
         "versions, all": links.versions(model, range_="all"),
         "alerts": links.alerts(),
         **{f"alert, {one.family}": links.alert(one.id) for one in found},

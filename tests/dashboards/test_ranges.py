@@ -40,6 +40,16 @@ def test_the_pages_beside_a_model_show_the_stretch_that_it_shows(pages: TestClie
         assert f'href="{LINKS.versions(seeded.drifting, **query)}">Versions side by side' in page
 
 
+@pytest.mark.parametrize("model", ["churn", "fresh"])
+def test_every_page_begins_with_the_same_stretch(pages: TestClient, model: str) -> None:
+    address = LINKS.model(model)
+    for page in ("", "/features", "/segments", "/rows"):
+        html = pages.get(address + page).text
+        chosen = re.search(r'aria-current="true">(24h|7d|30d|90d|all)<', html)
+        assert chosen is not None and chosen[1] == "30d", page  # windows of six hours
+        assert page == "" or f'href="{address}?range=30d">{model}</a></nav>' in html, "the way back keeps it"
+
+
 @pytest.mark.parametrize("to", ["1970-01-02T00:00:00Z", "2199-12-30T00:00:00Z"])
 def test_at_the_ends_of_time_every_link_still_leads_somewhere(pages: TestClient, seeded: Seeded, to: str) -> None:
     at = clock.parse(to)

@@ -1,5 +1,7 @@
 """The pages of segments: the list, the page of one, and the ways to it."""
 
+import re
+
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
@@ -13,7 +15,7 @@ from monitor.evaluate.series import Query, series, summary
 from monitor.store.alerts import list_alerts
 from monitor.store.catalog import get_model, model_now
 from monitor.store.session import reading
-from tests.dashboards.seeded import ROWS, Seeded
+from tests.dashboards.seeded import ROWS, WINDOWS, Seeded
 
 LINKS = Links()
 NAMES = ["plan:pro", "plan:plus", "plan:basic"]
@@ -23,17 +25,31 @@ def test_the_segments_of_a_model_are_listed_the_worst_first(seeded_engine: Engin
     with reading(seeded_engine) as connection:
         model = get_model(connection, 1, seeded.drifting)
         shown = stretch.choose(connection, model, model_now(connection, model, clock.now()), "all", None, None)
-        found = segments.measured(connection, model, shown, "roc_auc")
+        found = segments.measured(connection, model, shown, "roc_auc", longest=segments.LATELY)
     plans = [line for line in found.lines if line.name == "plan"]
     assert {line.text for line in plans} == set(NAMES)
     assert sum(line.share for line in plans) == pytest.approx(1)
     assert sum(line.rows for line in plans) <= 4 * 7 * ROWS
     ranks = [line.rank for line in found.lines]
     assert ranks == sorted(ranks)
-    assert found.to_us - found.from_us <= segments.NOW
+    assert found.to_us - found.from_us == segments.LATELY and not found.is_whole
     assert all(line.value and line.reference and line.interval for line in plans)
     moved = next(line for line in plans if line.text == "plan:pro")
     assert (moved.moved, moved.psi and moved.psi > 0.5) == ("amount", True)
+
+
+def test_the_list_of_segments_measures_the_stretch_that_it_shows(pages: TestClient, seeded: Seeded) -> None:
+    """And a part of another page that measures less says so in its title."""
+
+    def counted(address: str) -> int:
+        rows = re.findall(r">plan:\w+</bdi></a><span class=\"sub\">([\d\u202f]+) rows", pages.get(address).text)
+        return sum(int(number.replace("\u202f", "")) for number in rows)
+
+    assert counted(LINKS.segments(seeded.drifting, range_="all")) == WINDOWS * ROWS
+    assert counted(LINKS.segments(seeded.drifting, range_="7d")) <= 4 * 8 * ROWS
+    for page in (LINKS.model, lambda name, **query: LINKS.feature(name, "plan", **query)):
+        whole, part = (pages.get(page(seeded.drifting, range_=name)).text for name in ("24h", "all"))
+        assert "the last 7\xa0days of this stretch</h2>" in part and "of this stretch</h2>" not in whole
 
 
 def test_the_page_of_a_segment_says_what_the_series_of_the_api_says(seeded_engine: Engine, seeded: Seeded) -> None:
