@@ -9,6 +9,16 @@ from monitor.stats.values import Value
 
 APART = 0.28  # rows between the two values of one
 LEAST_SPAN = 0.2  # of bars of importance
+FRAME: Figure = {  # around the first row, its name too
+    "type": "rect",
+    "xref": "paper",
+    "yref": "y",
+    "x0": -0.002,
+    "x1": 1.002,
+    "y0": -0.5,
+    "y1": 0.5,
+    "line": {"color": theme.ALERT_LINE, "width": 2},
+}
 
 
 def heatmap(
@@ -19,6 +29,7 @@ def heatmap(
     top: float = theme.HEAT_TOP,
     told: str = "PSI %{z:.3f}",
     weights: Sequence[float] | None = None,
+    framed: bool = False,
 ) -> Figure:
     """Features x time. Rows are numbered, with names as tick labels, so that no name is read as a date or a number.
 
@@ -30,6 +41,7 @@ def heatmap(
         top: the value of the darkest colour.
         told: how a cell's value `z` is told, as Plotly's template.
         weights: how important each row is, 0 to 1: small bars at the right.
+        framed: the first row is the one that is meant.
     """
     cells: Figure = {
         "type": "heatmap",
@@ -56,6 +68,8 @@ def heatmap(
         "automargin": True,
     }
     layout: Figure = {"yaxis": axis, "xaxis": {"showgrid": False, "type": "date"}, "hovermode": "closest"}
+    if framed:
+        layout["shapes"] = [FRAME]
     figure = {"data": [cells], "layout": {**layout, "showlegend": False}, "links": list(urls)}
     return figure if weights is None else _with_weights(figure, weights)
 

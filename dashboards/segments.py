@@ -19,6 +19,7 @@ from monitor.store.session import reading
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 REFRESH = 60  # seconds
+Meant = Annotated[str | None, Query(max_length=300)]
 
 
 @router.get("/models/{model}/segments")
@@ -30,10 +31,11 @@ def segments(
     to: To = None,
     range_: Range = None,
     metric: Short = None,
+    feature: Meant = None,
 ) -> Response:
     """All segments, the worst first; with `name`, the page of one whose name does not fit into a path."""
     if name is not None:
-        return _segment(visit, model, name, from_, to, range_, metric)
+        return _segment(visit, model, name, from_, to, range_, metric, feature)
     with reading(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
         now = model_now(connection, known, clock.now())
@@ -52,8 +54,10 @@ def segment(
     to: To = None,
     range_: Range = None,
     metric: Short = None,
+    feature: Meant = None,
 ) -> Response:
-    return _segment(visit, model, segment, from_, to, range_, metric)
+    """A segment; with `feature`, what moved in it begins with that one, as the cause of an alert asks for."""
+    return _segment(visit, model, segment, from_, to, range_, metric, feature)
 
 
 def _segment(
@@ -64,11 +68,12 @@ def _segment(
     to: str | None,
     range_: str | None,
     metric: str | None,
+    feature: str | None,
 ) -> Response:
     with reading(visit.ctx.engine) as connection:
         known = get_model(connection, visit.project_id, model)
         now = model_now(connection, known, clock.now())
         shown = stretch.choose(connection, known, now, range_, from_, to)
-        found = segment_page.load(connection, known, segment, now, shown, metric, visit.links)
+        found = segment_page.load(connection, known, segment, now, shown, metric, visit.links, feature)
         frame = visit.frame(connection, "models", REFRESH if shown.name else 0)
     return page("segment.html", frame, page=found)

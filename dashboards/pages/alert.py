@@ -208,7 +208,10 @@ def _cause(
     else:
         effect, interval = _effect(cause, told.unit)
     if cause.segment is not None and chart is not None:
-        url = links.segment(model.name, cause.segment, **query)
+        offered = told.drawn if told.drawn in words.PERFORMANCE[model.task] else None
+        meant = cause.feature if (model.features or {}).get(cause.feature or "", "ignored") != "ignored" else None
+        url = links.segment(model.name, cause.segment, feature=meant, metric=offered, **query)
+        url += "#performance" if offered else ""
     elif cause.feature is not None and cause.feature in (model.features or {}):
         url = links.feature(model.name, cause.feature, **query)
     else:

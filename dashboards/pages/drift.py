@@ -85,6 +85,7 @@ def drawn(
     importance: Mapping[str, float],
     compared: bool,
     least: int = 0,
+    meant: str = "",
 ) -> Chart:
     """PSI of the features in `grid`, whose columns are `step` long, by importance x the highest PSI.
 
@@ -93,6 +94,7 @@ def drawn(
         volume: rows over time of what the PSI is of.
         compared: whether there was a reference to compare with.
         least: rows below which a column is blank in any case.
+        meant: a feature that stands first, framed.
     """
     whole = _whole(grid.starts, grid.ends, volume, least)
     rows = sorted(
@@ -103,7 +105,7 @@ def drawn(
             )
             for name, values in zip(grid.features, grid.values, strict=True)
         ),
-        key=lambda row: rank(_strength(row[1]), importance.get(row[0]) if importance else None),
+        key=lambda row: (row[0] != meant, rank(_strength(row[1]), importance.get(row[0]) if importance else None)),
     )
     total, rows = len(rows), rows[:FEATURES]
     if not any(value is not None for _, values in rows for value in values):
@@ -125,6 +127,8 @@ def drawn(
         f"PSI per {formats.per(step)} against the reference, {order}; a click opens it. "
         f"Few rows make PSI restless, so steps with less than a quarter of the usual rows{fewest} are blank."
     )
+    if is_framed := names[0] == meant:
+        note = f"`{meant}`, which you came for, stands first, framed; then: {note}"
     if total > FEATURES:
         note += f" The first {FEATURES} of {total} features."
     table = charts.Table(
@@ -149,7 +153,7 @@ def drawn(
         title,
         sentence,
         charts.over(
-            matrices.heatmap(edges, names, [values for _, values in rows], urls, weights=weights),
+            matrices.heatmap(edges, names, [values for _, values in rows], urls, weights=weights, framed=is_framed),
             grid.starts[0],
             grid.ends[-1],
             zone,

@@ -11,6 +11,7 @@ from dashboards.asked import one_of
 from dashboards.formats import Zone
 from dashboards.links import Links
 from dashboards.pages import alerts, charts, drift, events, performance, service
+from dashboards.pages.alerts import Cause
 from dashboards.pages.charts import Chart
 from dashboards.pages.stretch import MERGED, Stretch, step
 from monitor.errors import Invalid, NotFound
@@ -34,7 +35,8 @@ LEAST_ROWS = 100  # of a column of the heat map: of fewer, ten bins have a PSI a
 
 @dataclass(frozen=True)
 class SegmentPage:
-    """`segment` is NAME:VALUE; `feature` the feature that it is a level of, None for a tag or a slice."""
+    """`segment` is NAME:VALUE; `feature` the feature that it is a level of, None for a tag or a slice; `meant` the one
+    that the page is opened for, "" for none."""
 
     model: Model
     segment: str
@@ -49,6 +51,11 @@ class SegmentPage:
     metric: str
     metrics: Sequence[str]
     alerts: Sequence[tuple[alerts.Line, Sequence[alerts.Cause]]]
+    meant: str = ""
+
+    def told(self, causes: Sequence[Cause]) -> str:
+        """What an alert says of the feature that is meant, else what it says of the segment first."""
+        return next((one.sentence for one in causes if one.feature == self.meant), causes[0].sentence)
 
 
 class _Cut(NamedTuple):
@@ -60,17 +67,28 @@ class _Cut(NamedTuple):
 
 
 def load(
-    connection: Connection, model: Model, text: str, now: int, stretch: Stretch, metric: str | None, links: Links
+    connection: Connection,
+    model: Model,
+    text: str,
+    now: int,
+    stretch: Stretch,
+    metric: str | None,
+    links: Links,
+    meant: str | None = None,
 ) -> SegmentPage:
     """Everything the page shows, from stored profiles.
 
     Args:
         text: NAME:VALUE.
+        meant: the feature that is looked for: what moved comes first then, and begins with it.
 
     Raises:
         NotFound: the model has no such segment.
+        Invalid: it has no such metric or feature.
     """
     key = _known(connection, model, text)
+    if meant and (model.features or {}).get(meant, "ignored") == "ignored":
+        raise Invalid.field("feature", "is none of the model's: the page of its features lists them")
     zone = Zone(model.config.timezone)
     offered = words.PERFORMANCE[model.task]
     chosen = one_of("metric", metric, offered) or offered[0]
@@ -82,7 +100,9 @@ def load(
     over = _cut(shelf, key, stretch.from_us, stretch.to_us, asked)
     sent, judged = _points(connection, shelf, key, stretch, size, asked)
     value = Value() if over is None else over.measures.values.get(chosen, Value())
+    moved = _drift(shelf, key, stretch, sent, zone, links, meant or "")
     shown = [
+        *([moved] if meant else []),
         service.traffic(charts.with_zeros(sent, now), zone, size),
         charts.of_metric(
             "performance",
@@ -94,7 +114,7 @@ def load(
             labelled=True,
             headline=performance.headline(chosen, value),
         ),
-        _drift(shelf, key, stretch, sent, zone, links),
+        *([] if meant else [moved]),
     ]
     happened = events.between(connection, model, stretch.from_us, stretch.to_us)
     named = [(line, [one for one in line.causes if one.segment == text]) for line in alerts.of_model(connection, model)]
@@ -112,6 +132,7 @@ def load(
         metric=chosen,
         metrics=offered,
         alerts=[(line, causes) for line, causes in named if causes],
+        meant=meant or "",
     )
 
 
@@ -173,7 +194,9 @@ def _point(start: int, end: int, cut: _Cut | None, name: str, final: dict[str, i
     return Point(start, end, value.value, value.low, value.high, value.n, coverage, state, 0)
 
 
-def _drift(shelf: KeptShelf, key: Key, stretch: Stretch, sent: Sequence[Point], zone: Zone, links: Links) -> Chart:
+def _drift(
+    shelf: KeptShelf, key: Key, stretch: Stretch, sent: Sequence[Point], zone: Zone, links: Links, meant: str
+) -> Chart:
     """PSI of the features within the segment, in steps that hold rows enough."""
     size = drift.step_for(stretch, sent)
     steps = windows.spans(stretch.from_us, stretch.to_us, size, shelf.model.config.timezone)
@@ -199,4 +222,5 @@ def _drift(shelf: KeptShelf, key: Key, stretch: Stretch, sent: Sequence[Point], 
         drift.importance_of(shelf),
         compared,
         LEAST_ROWS,
+        meant,
     )

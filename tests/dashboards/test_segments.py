@@ -1,8 +1,13 @@
 """The pages of segments: the list, the page of one, and the ways to it."""
 
+import json
 import re
+from html import unescape
+from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
@@ -12,9 +17,10 @@ from dashboards.pages import alert as alert_page
 from dashboards.pages import alerts, feature, segment, segments, stretch
 from monitor import clock
 from monitor.evaluate.series import Query, series, summary
+from monitor.store import tables as t
 from monitor.store.alerts import list_alerts
 from monitor.store.catalog import get_model, model_now
-from monitor.store.session import reading
+from monitor.store.session import reading, writing
 from tests.dashboards.seeded import ROWS, WINDOWS, Seeded
 
 LINKS = Links()
@@ -113,9 +119,46 @@ def test_a_cause_in_a_segment_leads_to_the_segment(seeded_engine: Engine, seeded
     chart = next(one.chart for one in page.causes if one.chart is not None)
     cause = alerts.Cause("psi", "amount", "plan:pro", 0.4, 0.3, 0.5, 1.0, "")
     shown = alert_page._cause(model, alert, cause, {}, chart, LINKS)
-    assert shown.url == LINKS.segment(model.name, "plan:pro")
+    assert shown.url == LINKS.segment(model.name, "plan:pro", feature="amount")
+    worse = alerts.Cause("accuracy", None, "plan:pro", -0.4, -0.5, -0.3, 1.0, "")
+    shown = alert_page._cause(model, alert, worse, {}, chart, LINKS)
+    assert shown.url == LINKS.segment(model.name, "plan:pro", metric="accuracy") + "#performance"
     gone = alert_page._cause(model, alert, cause, {}, None, LINKS)
     assert gone.url == LINKS.feature(model.name, "amount")
+
+
+def test_a_segment_begins_with_the_feature_that_a_cause_names(
+    pages: TestClient, seeded: Seeded, seeded_engine: Engine
+) -> None:
+    """Whatever moved more."""
+    address = LINKS.segment(seeded.drifting, "plan:pro", range_="all")
+    usual = drift_of(pages.get(address).text)
+    least = "2013-01-01"
+    assert least in usual["layout"]["yaxis"]["ticktext"][1:] and "shapes" not in usual["layout"]
+    text = f"`{least}` moved where `plan` is 'pro', since Sunday 2026-03-15 00:00 Europe/Berlin"
+    cause = {"metric": "psi", "feature": least, "segment": "plan:pro", "share": 0.1, "text": text}
+    with writing(seeded_engine) as connection:
+        other = {**cause, "feature": "amount", "text": "another one"}
+        causes = json.dumps([other, cause])
+        connection.execute(sa.update(t.alert).where(t.alert.c.family == "features").values(causes=causes))
+    alert = re.search(r'href="(/alerts/[^"]+)">Inputs changed', pages.get("/alerts").text)
+    assert alert is not None
+    link = re.findall(r'<h3><a href="([^"]+)"', pages.get(alert[1]).text)[1]
+    html = pages.get(unescape(link)).text
+    drawn = drift_of(html)
+    assert drawn["layout"]["yaxis"]["ticktext"][0] == least and drawn["layout"]["shapes"][0]["y1"] == 0.5
+    charts = re.findall(r'<figure class="card chart[^"]*" id="(\w+)"', html)
+    assert charts[0] == "drift", "nothing has to be searched for"
+    above = html.partition('aria-label="Time range"')[0]
+    assert f"<code>{least}</code> moved" in above and "another one" not in above, "the cause is told at the top"
+    assert all(f"feature={quote_plus(least)}" in url for url in re.findall(r'<a href="([^"]+)"[^>]*>(?:24h|7d)<', html))
+    assert pages.get(f"{address}&feature=never").status_code == 422
+
+
+def drift_of(html: str) -> dict[str, Any]:
+    found = re.search(r'id="figure-drift">(.*?)</script>', html)
+    assert found is not None
+    return json.loads(found[1])  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("name", ["</script><b>$x$</b>:<i>x</i>", "plan:a/b", "plan:..", "plan:\u202e%41"])
