@@ -4,6 +4,7 @@ import gzip
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -92,10 +93,14 @@ def brief_time(at: int, zone: Zone) -> Markup:
 
 
 _INSTANT = re.compile(r"\b(since|at) (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)")
+_SPOKEN = re.compile(r"\bsince [A-Z][a-z]+day (\d{4}-\d\d-\d\d \d\d:\d\d) ([A-Za-z][A-Za-z0-9_+/-]*)")  # clock.spoken
 
 
 def told(text: str) -> Markup:
-    """A text for people as `docs.told` makes it; an instant that it names (since …, at …) is a time like the others."""
+    """A text for people as `docs.told` makes it; an instant that it names (since …, at …) is a time like the others.
+
+    Messages to channels spell such times out, with weekday and time zone: nobody's clock is known there.
+    """
 
     def moment(found: re.Match[str]) -> str:
         try:
@@ -106,7 +111,16 @@ def told(text: str) -> Markup:
         tag = Markup('<time datetime="{}" title="{}" data-wall="UTC">{}</time>').format(found[2], utc, utc)
         return f"{found[1]} {tag}"
 
-    return Markup(_INSTANT.sub(moment, docs.told(text)))  # noqa: S704 - escaped before
+    def spoken(found: re.Match[str]) -> str:
+        try:
+            zone = Zone(found[2])
+            wall = datetime.fromisoformat(found[1]).replace(tzinfo=zone.info)
+            return f"since {time_tag(clock.from_datetime(wall), zone)}"
+        except (KeyError, ValueError):  # no zone, or no time
+            return found[0]
+
+    plain = docs.told(text)
+    return Markup(_SPOKEN.sub(spoken, _INSTANT.sub(moment, plain)))  # noqa: S704 - escaped before
 
 
 def zone_tag(zone: Zone) -> Markup:

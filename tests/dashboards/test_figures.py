@@ -89,6 +89,17 @@ def test_instants_in_sentences_are_times_like_the_others_and_examples_stay() -> 
     assert told("for instance 2026-03-02T01:00:00Z") == "for instance 2026-03-02T01:00:00Z"
 
 
+def test_times_that_sentences_spell_out_are_times_like_the_others() -> None:
+    at = clock.parse("2026-03-14T23:00:00Z")
+    tag = '<time datetime="2026-03-14T23:00:00Z" title="14 Mar 2026, 23:00 UTC" data-wall="Europe/Berlin">{}</time>'
+    tag = tag.format("15 Mar 2026, 00:00")
+    said = f"fell, since {clock.spoken(at, 'Europe/Berlin')}; accuracy 0.70 -> 0.34 (and 1 more)"
+    assert told(said) == f"fell, since {tag}; accuracy 0.70 → 0.34 (and 1 more)"
+    assert told(f"since {clock.spoken(at, 'Etc/GMT+3')}").count("<time") == 1
+    for other in ("since Sunday 2026-13-15 00:00 UTC", "since Sunday 2026-03-15 00:00 No/Where", "since Sunday"):
+        assert told(other) == other
+
+
 def test_shares_of_levels_have_ticks_that_differ() -> None:
     axis = matrices.levels(["a", "b"], [0.02, 0.01], None)["layout"]["xaxis"]
     assert axis["tickformat"] == "~%", "half a percent is a tick, and is not rounded to the next"

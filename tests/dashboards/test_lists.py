@@ -93,6 +93,14 @@ def test_a_channel_that_fails_says_so(pages: TestClient, seeded_engine: Engine) 
     assert "next attempt <time" in html and "the waiting ones are due" in pages.get("/channels").text
 
 
+def test_a_page_names_the_zone_of_its_times_once(pages: TestClient) -> None:
+    pages.post("/v1/channels", json={"kind": "webhook", "name": "on-call", "url": "https://1.1.1.1/hook"})
+    pages.post("/silences", data={"model": "x", "span": "4h"})
+    for address in ("/channels", "/silences"):
+        text = re.sub(r"<[^>]+>", "", pages.get(address).text)
+        assert text.count("Times in") == 1 and "Times in UTC, under the pointer" in text, address
+
+
 def test_a_channel_is_tested_switched_on_and_replayed_by_buttons(
     pages: TestClient, seeded_engine: Engine, reader: dict[str, str]
 ) -> None:
