@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from dashboards.pages.doctor import AREAS
 from monitor import clock, leadership
 from monitor.clock import DAY, HOUR, MINUTE
 from monitor.doctor import Finding, models, service
@@ -55,8 +57,8 @@ def test_a_fresh_installation_without_a_worker_is_told_to_start_one(
 ) -> None:
     found = service.examine(sqlite_engine, sqlite_settings, None, clock.now())
     assert [one.text for one in about(found, "schedule")] == [
-        "No worker runs: nothing is evaluated and nothing is sent",
-        "No worker has ticked yet",
+        "No background worker runs: no window is judged, and no alert is raised or sent",
+        "No background worker has reported yet",
     ]
     assert "keys create" in about(found, "installation")[0].change
     assert not about(found, "database") and about(found, "deliveries")[0].level == "note"
@@ -118,7 +120,7 @@ def test_an_old_schema_is_told_and_nothing_else_is_asked(sqlite_engine: Engine, 
     with writing(sqlite_engine) as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     found = service.examine(sqlite_engine, sqlite_settings, None, clock.now())
-    assert found[0].change == "keepwatch migrate" and {one.area for one in found} == {"database"}
+    assert found[0].change == "Run `keepwatch migrate`" and {one.area for one in found} == {"database"}
 
 
 def test_settings_are_shown_without_their_secrets() -> None:
@@ -146,7 +148,7 @@ def test_where_all_is_well_nothing_is_found(sqlite_engine: Engine) -> None:
 
 def test_few_rows_a_window_starve_it_and_a_longer_window_is_named(sqlite_engine: Engine) -> None:
     (found,) = about(of_model(filled(sqlite_engine, rows=10)), "starved")
-    assert found.change == "Set window to 6h"
+    assert found.change == "Take longer windows: PUT the model with `window` 6h"
 
 
 def test_no_outcomes_starve_performance(sqlite_engine: Engine) -> None:
@@ -160,7 +162,7 @@ def test_windows_that_are_often_restated_are_stale(sqlite_engine: Engine) -> Non
         log.predictions(binary_rows(5, start=START + hour * HOUR, prefix=f"late{hour}-"))
     evaluate_fully(sqlite_engine, Settings(), log.model_id, START)
     (found,) = about(of_model(log), "stale")
-    assert found.change == "Raise label_delay (now 2h) or grace (now 10m)"
+    assert found.change == "Wait longer: raise `label_delay` (now 2h) for outcomes, or `grace` (now 10m) for rows"
 
 
 def test_a_paused_model_and_a_known_bad_present_are_deaf(sqlite_engine: Engine) -> None:
@@ -169,7 +171,7 @@ def test_a_paused_model_and_a_known_bad_present_are_deaf(sqlite_engine: Engine) 
         catalog.set_paused(connection, log.model, START)
         events.add(connection, log.model, Asked("known_bad", START, START + 90 * DAY, ""), START, "ann")
     texts = [one.text for one in about(of_model(log), "deaf")]
-    assert any("paused" in text for text in texts) and any("known to be bad" in text for text in texts)
+    assert any("Paused" in text for text in texts) and any("marked this time as known bad" in text for text in texts)
 
 
 def put(log: Log, name: str, condition: dict[str, Any], **more: Any) -> None:
@@ -191,7 +193,7 @@ def test_monitors_by_hand_are_told_to_be_noisy_deaf_and_starved(sqlite_engine: E
         connection.execute(sa.insert(t.alert), [{**row, "id": f"alert_{number}"} for number in range(6)])
     found = of_model(log)
     (noisy,) = about(found, "noisy")
-    assert "paged 6 times" in noisy.text and "3 windows in a row" in noisy.change and "ms" in noisy.change
+    assert "raised 6 alerts" in noisy.text and "3 windows in a row" in noisy.change and "ms" in noisy.change
     (deaf,) = [one for one in about(found, "deaf") if one.level == "warning"]
     assert "Monitor deaf" in deaf.text and "Move its bound near" in deaf.change
     assert ["Monitor starved" in one.text for one in about(found, "starved")] == [True]
@@ -216,7 +218,7 @@ def test_conditions_that_are_joined_and_those_of_segments_are_looked_at_one_by_o
             rule = read_rule(connection, log.model, {"match": match, "conditions": conditions})
             watched.put_monitor(connection, 1, log.model_id, name, rule, START, "test")
     deaf = [one for one in about(of_model(log), "deaf") if "Monitor" in one.text]
-    assert sorted(one.text.split()[2] for one in deaf) == ["all-far", "both-far", "both-far", "inner"]
+    assert sorted(one.text.split()[1] for one in deaf) == ["all-far", "both-far", "both-far", "inner"]
     assert any("where carrier is AA" in one.text or "carrier:AA" in one.text or "'AA'" in one.text for one in deaf)
 
 
@@ -230,13 +232,14 @@ def test_a_segment_that_is_counted_no_more_makes_its_monitor_deaf(sqlite_engine:
         catalog.put_model(connection, 1, log.model.name, body, START, "test")
     log.build()
     (deaf,) = [one for one in about(of_model(log), "deaf") if "Monitor" in one.text]
-    assert "is not counted any more" in deaf.text
+    assert "is not measured any more" in deaf.text
 
 
 def test_a_reference_of_few_days_is_deaf_to_features_that_go_together(sqlite_engine: Engine) -> None:
     log = Log.make(sqlite_engine, features=FEATURES)
     log.reference(binary_rows(400, seed=9, start=START - 10 * DAY), ["0", "1"] * 200)
-    assert [one.level for one in about(of_model(log), "deaf") if "the nightly test needs 14" in one.text] == ["note"]
+    found = [one for one in about(of_model(log), "deaf") if "features change together" in one.text]
+    assert [one.level for one in found] == ["note"] and "14 days, and this one has" in found[0].text
 
 
 def test_the_command_says_so_and_its_exit_code_too(
@@ -251,9 +254,8 @@ def test_the_command_says_so_and_its_exit_code_too(
     monkeypatch.setattr(settings, "load", lambda: sqlite_settings)
     assert cli.run_command(["doctor"]) == 1
     said = capsys.readouterr().out
-    assert (
-        "FAIL  schedule" in said and f"WARN  starved       {log.model.name}: " in said and "-> Set window to 6h" in said
-    )
+    assert "FAIL  schedule" in said and f"WARN  starved       {log.model.name}: " in said
+    assert "-> Take longer windows" in said
     assert cli.run_command(["doctor", "--model", "typo"]) == 2
     refused = capsys.readouterr()
     assert refused.out == "" and refused.err.count("\n") == 1 and f"there are {log.model.name}" in refused.err
@@ -270,10 +272,19 @@ def test_the_command_says_so_and_its_exit_code_too(
     leader.close()
 
 
+def test_each_kind_of_finding_has_a_name_for_people() -> None:
+    sources = "".join(path.read_text() for path in Path(service.__file__).parent.glob("*.py"))
+    assert set(re.findall(r'Finding\(\s*"(\w+)"', sources)) == set(AREAS)
+
+
 def test_the_page_says_the_same(make_client: Callable[[str], Any], sqlite_engine: Engine) -> None:
     log = filled(sqlite_engine, rows=10)
     page = make_client("admin").get("/doctor")
-    assert page.status_code == 200 and "Set window to 6h" in page.text and log.model.name in page.text
+    assert page.status_code == 200 and "Take longer windows" in page.text and log.model.name in page.text
+    told = re.sub(r"<[^>]+>", " ", page.text.partition("<main")[2]).lower()
+    assert "too little data" in told and "background worker" in told
+    for word in ("deaf", "starved", "stale", "noisy", "tick", "schema", "evidence", "restated", "profiled"):
+        assert not re.search(rf"\b{word}", told), f"{word}: a word of who wrote Keepwatch, not of who runs it"
     settings = make_client("admin").get("/settings")
     assert "KEEPWATCH_DATABASE_URL" in settings.text and "set, hidden" in settings.text
     assert make_client("read").get("/settings").status_code == 403

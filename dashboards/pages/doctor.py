@@ -13,12 +13,29 @@ from monitor.store import catalog
 from monitor.store.session import reading
 
 MOST_MODELS = 50
+AREAS = {  # what a finding is about, as `keepwatch doctor` calls it and for people
+    "installation": "Installation",
+    "database": "Database",
+    "schedule": "Background worker",
+    "deliveries": "Messages",
+    "monitors": "Monitoring",
+    "schema": "Features",
+    "noisy": "Many alerts",
+    "dependent": "False alarms",
+    "deaf": "Goes unseen",
+    "starved": "Too little data",
+    "stale": "Late or old",
+}
 
 
 @dataclass(frozen=True)
 class Line:
     finding: Finding
     state: State
+
+    @property
+    def about(self) -> str:
+        return AREAS.get(self.finding.area, self.finding.area)
 
 
 @dataclass(frozen=True)

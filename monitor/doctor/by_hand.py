@@ -82,15 +82,13 @@ def _noisy(one: Monitor, name: str, opened: int, seen: list[_Seen]) -> Finding:
         change += f", or move its bound to {bounds[0].rpartition(' to ')[2]}"
     elif bounds:
         change += f", or move a bound: {', '.join(bounds)}"
-    return Finding(
-        "noisy", "warning", f"Noisy: {name} paged {opened} times in 30 days", change + "; back-test it first"
-    )
+    return Finding("noisy", "warning", f"{name} raised {opened} alerts in 30 days", change + "; back-test it first")
 
 
 def _gone(name: str, part: _Seen) -> Finding | None:
     if part.values is not None:
         return None
-    text = f"Deaf: {name}: {subject(part.condition)} is not counted any more"
+    text = f"{name} can never fire: {subject(part.condition)} is not measured any more"
     return Finding("deaf", "warning", text, "Name another feature or segment, or remove the monitor")
 
 
@@ -98,8 +96,8 @@ def _starved(name: str, part: _Seen) -> Finding | None:
     if not part.starved or part.values is None:
         return None
     without = f"{len(part.values) - len(part.present)} of the last {len(part.values)} windows"
-    text = f"Starved: {name}: {subject(part.condition)} had no value in {without}"
-    change = "Lower min_rows, take longer windows, or say what missing means: `missing` alert"
+    text = f"{name} is seldom judged: {subject(part.condition)} had no value in {without}"
+    change = "Lower its `min_rows`, take longer windows, or let a missing value count as met (`missing`: `alert`)"
     return Finding("starved", "warning", text, change)
 
 
@@ -110,7 +108,7 @@ def _deaf(name: str, part: _Seen) -> Finding | None:
     most = amount(part.condition.metric, float(part.present.max() if upper else part.present.min()))
     said = f"the {'highest' if upper else 'lowest'} {subject(part.condition)} of the last {len(part.present)} windows"
     change = f"Move its bound near {amount(part.condition.metric, part.edge)}"
-    return Finding("deaf", "warning", f"Deaf: {name}: {said} was {most}", change)
+    return Finding("deaf", "warning", f"{name} is out of reach: {said} was {most}", change)
 
 
 def _is_upper(condition: Condition) -> bool:
