@@ -9,10 +9,12 @@ import typer
 from monitor.commands import access, apply, data, health, leaving, run
 from monitor.commands.console import complain, say
 from monitor.commands.lean import keep_pandas_out
+from monitor.commands.whole import WholeLines
 from monitor.errors import KeepwatchError
 
 app = typer.Typer(
     name="keepwatch",
+    cls=WholeLines,
     help="Production model monitoring: drift, quality, latency and performance.",
     no_args_is_help=True,
     add_completion=False,

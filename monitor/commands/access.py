@@ -9,13 +9,14 @@ from sqlalchemy.engine import Engine
 
 from monitor import clock, settings
 from monitor.commands.console import complain, say, say_json, table
+from monitor.commands.whole import WholeLines
 from monitor.errors import SetupError
 from monitor.store.keys import Key
 
 Project = Annotated[str, typer.Option(help="Which project.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
+keys_app = typer.Typer(cls=WholeLines, help="API keys.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -26,6 +26,21 @@ def put_model(name: str = "m") -> None:
     engine.dispose()
 
 
+@pytest.mark.parametrize("arguments", [(), ("keys",)])
+def test_the_list_of_commands_tells_each_in_whole_sentences(
+    keepwatch: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    code, out, _ = keepwatch(*arguments, "--help")
+    listed = out.partition("Commands:\n")[2]
+    assert code == 0 and listed and "..." not in listed and "…" not in listed
+    assert max(map(len, listed.splitlines())) <= 60, "lines are wrapped, not cut"
+    ends = [
+        line[-1] for line, after in zip(listed.splitlines(), listed.splitlines()[1:], strict=False) if after[2] != " "
+    ]
+    assert set(ends) == {"."}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
