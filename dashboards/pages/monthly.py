@@ -97,12 +97,14 @@ class MonthlyPage:
 
 @dataclass(frozen=True)
 class Listed:
-    """The model's reports, and the months that can be asked for, the newest first as (YYYY-MM, March 2026)."""
+    """The model's reports, and the months that can be asked for, the newest first as (YYYY-MM, March 2026); `chosen` is
+    the last that is over."""
 
     model: Model
     zone: Zone
     rows: Sequence[MonthlyPage]
     months: Sequence[tuple[str, str]]
+    chosen: str
 
 
 def load(connection: Connection, model: Model, report_id: str) -> MonthlyPage:
@@ -117,12 +119,13 @@ def load(connection: Connection, model: Model, report_id: str) -> MonthlyPage:
 
 def listed(connection: Connection, model: Model, now: int) -> Listed:
     """The newest reports without their content, and twelve months to choose from."""
-    months, month = [], Month.holding(model, now)
-    for _ in range(12):
-        months.append((month.name, name_of(month.name)))
+    begun = month = Month.holding(model, now)
+    months = [(begun.name, f"{name_of(begun.name)}, until now")]
+    for _ in range(11):
         month = month.before(model)
+        months.append((month.name, name_of(month.name)))
     rows = [_page(model, one, None) for one in tasks.listed(connection, model.id, monthly.KIND, NEWEST)]
-    return Listed(model, Zone(model.config.timezone), rows, months)
+    return Listed(model, Zone(model.config.timezone), rows, months, chosen=months[1][0])
 
 
 def _page(model: Model, found: Task, told: Report | None) -> MonthlyPage:

@@ -84,6 +84,16 @@ def test_months_are_those_of_the_models_calendar(seeded_engine: Engine) -> None:
             Month.of(model, wrong)
 
 
+def test_the_month_that_is_offered_first_is_the_last_whole_one(seeded_engine: Engine, pages: TestClient) -> None:
+    with reading(seeded_engine) as connection:
+        model = catalog.get_model(connection, 1, "churn")
+        listed = told.listed(connection, model, clock.parse("2026-03-31T22:30:00Z"))  # April has begun in Berlin
+    assert listed.months[:2] == [("2026-04", "April 2026, until now"), ("2026-03", "March 2026")]
+    assert listed.chosen == "2026-03" and len(listed.months) == 12
+    form = pages.get("/models/churn/monthly").text.partition('<select name="month">')[2].partition("</select>")[0]
+    assert form.count(" selected") == 1 and '<option value="2026-02" selected>February 2026<' in form
+
+
 def test_a_month_without_predictions_has_no_report(seeded_engine: Engine) -> None:
     with pytest.raises(NoMonth):
         gathered(seeded_engine, month="2025-01")
