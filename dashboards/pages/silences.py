@@ -1,25 +1,27 @@
 """What is held back: silences and maintenance windows, and why something is not sent just now."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import Connection
 
-from dashboards import theme
+from dashboards import theme, words
+from dashboards.pages import until
 from dashboards.theme import State
 from monitor import clock
 from monitor.alerts import hours
 from monitor.alerts.matchers import LABELS
 from monitor.errors import Invalid
 from monitor.store import notifications
+from monitor.store.alerts import SEVERITIES
 from monitor.store.silences import Silence, list_silences, told
 
 MOST = 200
+KNOWN = {"model": (), "family": tuple(words.FAMILIES), "severity": SEVERITIES}
 RESTING = State("Not now", "clock", "quiet")  # active, between its hours of the week
-SPANS = ("1h", "4h", "1d", "3d", "7d", "30d")
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,16 @@ class Held:
 
 @dataclass(frozen=True)
 class SilencesPage:
-    """`model`, `family`: what the form begins with, when somebody comes from an alert."""
+    """`model`, `family`: what the form begins with, when somebody comes from an alert; `known`: what may be chosen for
+    a field beside writing it."""
 
     lines: Sequence[Line]
     held: Sequence[Held]
     model: str
     family: str
-    spans: Sequence[str] = SPANS
+    spans: Mapping[str, str] = field(default_factory=lambda: until.CHOICES)
+    usual: str = until.USUAL
+    known: Mapping[str, Sequence[str]] = field(default_factory=lambda: KNOWN)
     days: Sequence[str] = hours.DAYS
 
 
@@ -92,10 +97,9 @@ def body_of(fields: Mapping[str, str], now: int) -> dict[str, Any]:
     """The body of a new silence from the fields of the form.
 
     Raises:
-        Invalid: the span is none that the form offers, or nothing was filled in.
+        Invalid: it is not said until when, or nothing was filled in.
     """
-    if fields.get("span") not in SPANS:
-        raise Invalid.field("span", "must be one of " + ", ".join(SPANS))
+    ends_at = until.read(fields, now)
     matchers = [
         {"name": name, "value": fields[name].strip(), "isRegex": fields.get(f"{name}_is") == "regex"}
         for name in LABELS
@@ -105,7 +109,7 @@ def body_of(fields: Mapping[str, str], now: int) -> dict[str, Any]:
         raise Invalid("say which alerts: a model, a family, a severity, or several of them")
     body: dict[str, Any] = {
         "matchers": matchers,
-        "endsAt": clock.render(now + clock.parse_span(fields["span"])),
+        "endsAt": clock.render(ends_at),
         "comment": fields.get("comment", ""),
     }
     if fields.get("from") or fields.get("to"):

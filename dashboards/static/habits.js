@@ -61,6 +61,7 @@
       time.removeAttribute("data-wall");
     }
     for (const name of document.querySelectorAll("[data-zone]")) name.textContent = clock.resolvedOptions().timeZone;
+    for (const field of document.querySelectorAll("[data-own-zone]")) field.value = clock.resolvedOptions().timeZone;
   }
 
   // ---- a chart's numbers as CSV or JSON on the clipboard, its picture as a file

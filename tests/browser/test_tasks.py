@@ -117,10 +117,11 @@ def test_silence_it_until_tomorrow(person: Person, running_app: Running) -> None
     page = person.open(webhook_url(running_app))
     person.click("link", "Silence this")
     page.wait_for_url("**/silences?**")
-    page.get_by_label("For", exact=True).select_option("1d")
+    page.get_by_label("How long").select_option("until tomorrow, 9:00")
     page.get_by_label("Why").fill("until the fix is out")
     person.click("button", "Silence", exact=True)
     expect(page.locator("main table").first).to_contain_text("until the fix is out")
+    expect(page.locator("main table td[data-name=To]").first).to_contain_text(", 09:00")  # by the clock of who asked
     person.keep("5-silenced")
 
 

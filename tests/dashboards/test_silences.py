@@ -12,6 +12,7 @@ from dashboards.links import Links
 from dashboards.pages import silences
 from monitor import clock
 from monitor.api import auth
+from monitor.errors import Invalid
 from monitor.store import tables as t
 from monitor.store.session import writing
 from monitor.store.silences import list_silences
@@ -83,6 +84,53 @@ def test_a_weekly_silence_between_its_hours_says_when_it_acts_next(pages: TestCl
     assert silences._line(ends, noon).resting and silences._line(ends, noon).next_at is None
     page = pages.get("/silences").text
     assert ("Acts next <time" in page) == ("<span>Not now</span>" in page) == ("<span>Active</span>" not in page)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"span": "1h"}, "2026-03-27T22:30:00Z"),
+        ({"span": "8h"}, "2026-03-28T05:30:00Z"),
+        ({"span": "7d"}, "2026-04-03T21:30:00Z"),
+        ({"span": "tomorrow"}, "2026-03-28T09:00:00Z"),
+        ({"span": "tomorrow", "zone": "Europe/Berlin"}, "2026-03-28T08:00:00Z"),
+        ({"span": "tomorrow", "zone": "Asia/Tokyo"}, "2026-03-29T00:00:00Z"),  # there it is the 28th already
+        ({"span": "own", "own": "36h"}, "2026-03-29T09:30:00Z"),
+        ({"span": "4h", "own": " 2 Days "}, "2026-03-29T21:30:00Z"),
+        ({"span": "own", "own": "2026-03-30 18:00", "zone": "Europe/Berlin"}, "2026-03-30T16:00:00Z"),  # summer time
+        ({"span": "own", "own": "2026-03-30T18:00Z", "zone": "Europe/Berlin"}, "2026-03-30T18:00:00Z"),
+    ],
+)
+def test_a_silence_ends_when_its_form_says(fields: dict[str, str], expected: str) -> None:
+    body = silences.body_of({"model": "x", **fields}, clock.parse("2026-03-27T21:30:00Z"))
+    assert body["endsAt"] == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"span": "own"}, "own"),
+        ({"span": "own", "own": "for ever"}, "own"),
+        ({"span": "own", "own": "999999-01-01"}, "own"),
+        ({"span": "2h"}, "span"),
+        ({"span": "tomorrow", "zone": "No/Where"}, "zone"),
+        ({"span": "tomorrow", "zone": "../../etc/passwd"}, "zone"),
+    ],
+)
+def test_an_end_that_is_not_understood_makes_no_silence(fields: dict[str, str], field: str) -> None:
+    with pytest.raises(Invalid) as raised:
+        silences.body_of({"model": "x", **fields}, clock.now())
+    assert [one["field"] for one in raised.value.errors] == [field]
+
+
+def test_the_form_offers_what_is_known_beside_writing_it(pages: TestClient) -> None:
+    form = pages.get("/silences").text
+    assert '<option value="tomorrow">until tomorrow, 9:00</option>' in form and 'value="4h" selected' in form
+    for name, one in (("family", "multivariate"), ("severity", "critical")):
+        offered = form.partition(f'<datalist id="known-{name}">')[2].partition("</datalist>")[0]
+        assert f'<option value="{one}">' in offered and f'list="known-{name}"' in form
+    answer = pages.post("/silences", data={"model": "x", "span": "own", "own": "2020-01-01 10:00"})
+    assert answer.status_code == 422 and "in the past" in answer.text
 
 
 def test_a_form_that_says_nothing_is_told_so(pages: TestClient) -> None:
