@@ -1,6 +1,9 @@
 """The pages that people look at, rendered on the server.
 
-routes.py   what URL shows what; signs in, guards forms, turns errors into pages
+routes.py   what URL shows what
+visit.py    one request for a page: who looks, and the frame around what they see
+asked.py    what an address may ask for; what it asks for in vain is told
+mistakes.py errors as pages, in the same frame
 pages/      one module a page: reads stored profiles and measurements, returns plain data for a template
 figures.py  charts as plain dictionaries in Plotly's language, drawn by static/app.js
 theme.py    states, icons and the names of colours; the colours themselves stand in static/app.css

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from dashboards import formats, theme, words
 from dashboards.formats import Zone
 from dashboards.links import Links, stretch
-from dashboards.pages import alerts, charts, events, known
+from dashboards.pages import alerts, charts, events, known, quality
 from dashboards.pages import stretch as stretches
 from dashboards.pages.charts import Chart
 from dashboards.theme import State
@@ -214,6 +214,7 @@ def _cause(
         url += "#performance" if offered else ""
     elif cause.feature is not None and cause.feature in (model.features or {}):
         url = links.feature(model.name, cause.feature, **query)
+        url += f"#{told.drawn}" if told.drawn in quality.FAULTS else ""
     else:
         offered = told.drawn if told.drawn in words.PERFORMANCE[model.task] else None
         url = links.model(model.name, metric=offered, **query) + f"#{_place(told.drawn)}"

@@ -123,6 +123,9 @@ def test_a_cause_in_a_segment_leads_to_the_segment(seeded_engine: Engine, seeded
     worse = alerts.Cause("accuracy", None, "plan:pro", -0.4, -0.5, -0.3, 1.0, "")
     shown = alert_page._cause(model, alert, worse, {}, chart, LINKS)
     assert shown.url == LINKS.segment(model.name, "plan:pro", metric="accuracy") + "#performance"
+    missing = alerts.Cause("missing_share", "amount", None, 0.4, 0.3, 0.5, 1.0, "")
+    shown = alert_page._cause(model, alert, missing, {}, chart, LINKS)
+    assert shown.url == LINKS.feature(model.name, "amount") + "#missing_share", "below what is seen at first"
     gone = alert_page._cause(model, alert, cause, {}, None, LINKS)
     assert gone.url == LINKS.feature(model.name, "amount")
 
