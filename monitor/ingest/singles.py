@@ -27,7 +27,7 @@ MOST = 500  # rows that are decoded together
 MAX_BYTES = 64 * 1024  # of one body: longer ones are worth columns of their own
 MAX_WAITING = 20_000
 CROWD = 16  # rows at once from which on there are probably more on their way
-LOOK_SECONDS, MOST_LOOKS = 0.001, 16
+LOOK_SECONDS, MOST_LOOKS, QUIET_LOOKS = 0.001, 16, 3
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,14 @@ class Singles:
     def _let_in(self) -> None:
         """Wait as long as more come: who was just answered sends the next row within milliseconds, and a commit costs
         as much for half of them as for all."""
+        quiet = before = 0
         for _ in range(MOST_LOOKS):
-            before = self._queue.qsize()
-            if before + 1 >= min(self._last, MOST):  # everybody is back, or the house is full
+            came = self._queue.qsize()
+            quiet = quiet + 1 if came == before else 0
+            if came + 1 >= min(self._last, MOST) or quiet == QUIET_LOOKS:  # everybody is back, or nobody comes any more
                 return
+            before = came
             time.sleep(LOOK_SECONDS)
-            if self._queue.qsize() == before:
-                return
 
     def _pass_on(self, project_id: int, name: str, owner: str, group: list[_Single]) -> "list[Future[Answer]]":
         """Give the rows to the writer: together those that fit the schema, the others one by one."""

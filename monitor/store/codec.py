@@ -32,7 +32,8 @@ _HEAD = struct.Struct("<QIIII")  # rows; bytes of the stream and its frame, of t
 _FRAME = b"\x28\xb5\x2f\xfd"  # how a zstd frame begins
 _POWERS = 10.0 ** np.arange(10)  # digits behind the point
 _LARGEST = float(2**31 - 1)
-_SAMPLE = 64  # rows that are asked first; fewer rows are not worth the question
+_FEW = 256  # rows: with fewer, the frame is all there is; `compaction` will merge them with their neighbours
+_SAMPLE = 64  # rows that are asked first
 _DISTINCT = 0.75  # of them: below, a compressor finds what repeats
 _ASIDE = ("id",)  # read only where they are asked for
 _LAYOUT = b"layout"  # in the metadata of the stream's schema
@@ -40,14 +41,15 @@ _LAYOUT = b"layout"  # in the metadata of the stream's schema
 
 def encode(batch: pa.RecordBatch) -> bytes:
     """The payload of a batch; `decode` gives back the same values, bit for bit."""
-    if len(batch) >= _SAMPLE:
+    many = len(batch) >= _FEW
+    if many:
         batch = pack(batch)
     order = batch.schema.names
     arrays = dict(zip(order, batch.columns, strict=True))
     plain: dict[str, Floats] = {}
     layout = _Layout()
     for name, array in arrays.items():
-        if pa.types.is_float64(array.type) and len(array) >= _SAMPLE and array.null_count < len(array):
+        if many and pa.types.is_float64(array.type) and array.null_count < len(array):
             values = (array.fill_null(0.0) if array.null_count else array).to_numpy()
             sample = values[:: len(values) // _SAMPLE]
             found = _as_decimal(values, sample)
@@ -58,7 +60,7 @@ def encode(batch: pa.RecordBatch) -> bytes:
                     layout.minus_zero.append(name)
             elif not array.null_count and len(np.unique(sample)) > _DISTINCT * len(sample):
                 plain[name] = values
-    aside = [name for name in order if name in _ASIDE] if len(batch) >= _SAMPLE else []
+    aside = [name for name in order if name in _ASIDE] if many else []
     if plain or aside:
         layout.order, layout.plain = order, list(plain)
     kept = [name for name in order if name not in plain and name not in aside]

@@ -143,7 +143,7 @@ def test_nobody_waits_for_more_when_there_are_more_than_are_decoded_together(
         made.submit(1, "loan", b'{"id": "%d", "features": {"age": 1}}' % number)
     sizes = [len(made._next()[0]) for _ in range(3)]
     assert sizes == [singles.MOST, singles.MOST, singles.CROWD]
-    assert len(waits) == 1  # for the last, who are fewer
+    assert len(waits) == singles.QUIET_LOOKS  # for the last, who are fewer
 
 
 def test_a_crowd_that_is_back_is_not_waited_for_any_longer(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:

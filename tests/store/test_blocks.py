@@ -10,6 +10,8 @@ from monitor.store.codec import decode, decode_runs, encode
 
 texts = st.lists(st.one_of(st.none(), st.text(max_size=4), st.sampled_from(["a", "b"])), min_size=1, max_size=300)
 
+MANY = 300  # rows: of fewer, none is packed
+
 
 def batch_of(values: list[str | None]) -> pa.RecordBatch:
     ids = pa.array([f"row-{i}" for i in range(len(values))])
@@ -24,18 +26,18 @@ def as_stored(batch: pa.RecordBatch) -> pa.RecordBatch:
 @settings(max_examples=100, deadline=None)
 @given(texts)
 def test_a_block_reads_back_as_it_was(values: list[str | None]) -> None:
-    batch = batch_of(values)
-    assert decode(encode(batch)).equals(batch)
-    assert decode(encode(batch), ["f:x"]).equals(batch.select(["f:x"]))
+    for batch in (batch_of(values), batch_of(values * MANY)):
+        assert decode(encode(batch)).equals(batch)
+        assert decode(encode(batch), ["f:x"]).equals(batch.select(["f:x"]))
 
 
 def test_texts_that_repeat_are_stored_as_codes_and_others_as_they_are() -> None:
-    batch = batch_of(["yes", "no"] * 100)
+    batch = batch_of(["yes", "no"] * MANY)
     packed = as_stored(batch)
     assert packed.schema.field("f:x").type == pa.dictionary(pa.int8(), pa.string())
     assert packed.schema.field("id").type == pa.string()
-    rare = as_stored(batch_of([f"text {i}" for i in range(200)]))
-    assert rare.schema.field("f:x").type == pa.string()
+    rare, few = as_stored(batch_of([f"text {i}" for i in range(MANY)])), as_stored(batch_of(["yes", "no"] * 50))
+    assert rare.schema.field("f:x").type == few.schema.field("f:x").type == pa.string()
 
 
 @pytest.mark.parametrize("levels", [2, 60, 129, 300, 40_000])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from monitor.store.codec import decode, decode_runs, encode
 
-ROWS = 200
+ROWS = 256
 rng = np.random.default_rng(7)
 decimals = rng.integers(-9999, 9999, ROWS) / 100
 EXAMPLES = {
