@@ -7,47 +7,33 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-import pyarrow as pa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor import clock, log, monthly, tasks, telemetry
 from monitor.alerts import deliver, refresh, release, transition
-from monitor.archive.keep import archive_and_expire
-from monitor.archive.late import archive_and_expire_outcomes
-from monitor.archive.places import Place, place_of
+from monitor.catchup import CatchUp
 from monitor.curves import curves
-from monitor.errors import NotFound, SetupError
-from monitor.evaluate import due, nightly, run
-from monitor.ingest import pairs
-from monitor.ingest.validate import Times
+from monitor.errors import NotFound
+from monitor.evaluate import nightly, run
 from monitor.leadership import Leadership
 from monitor.settings import Settings
 from monitor.stats.verdict import Verdict
-from monitor.store import (
-    catalog,
-    compaction,
-    counted,
-    id_merge,
-    leases,
-    retention,
-    sessions,
-    shares,
-    sweeping,
-    ticks,
-)
+from monitor.store import catalog, compaction, counted, id_merge, leases, ticks
+from monitor.store import tasks as queue
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
 from monitor.store.ticks import Tick
+from monitor.sweep import sweep
 
 _log = log.get(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # seconds, after a model's evaluation failed
 TURN = 10.0  # seconds that a model with a backlog is worked at before the others have their turn
 ASK_SECONDS = 60.0  # between two looks at the database's clock
+BACKLOG_SECONDS = 1.0  # of one tick's evaluation, from which on it is catching up and the nightly test gives way
 NOTE_SECONDS = 15.0  # between two notes that this worker lives
 MOST_IDLE = 20  # steps without any progress: another evaluator is at the same model
-MESSAGES_KEPT = 90 * clock.DAY  # at least: a budget of the project looks back over what was told
 
 
 def evaluate_model(
@@ -119,11 +105,20 @@ class Jobs:
         self._noted_until = 0.0
         self._asked, self._database_now = -ASK_SECONDS, 0  # of the monotonic clock, and what the database said then
         self._told: dict[telemetry.Sample, float] = {}
+        self._evaluating_since: float | None = None  # of the monotonic clock
+        self._nights = CatchUp(self._judge_days, self._somebody_waits, lambda: self.stopping)
         self.stopping = False
 
     def evaluate(self) -> None:
         """Evaluate every model that no other worker is at; one that fails does not stop the others."""
         self._note_tick()
+        self._evaluating_since = clock.monotonic()
+        try:
+            self._evaluate_all()
+        finally:
+            self._evaluating_since = None
+
+    def _evaluate_all(self) -> None:
         for model_id, project_id in self._models():
             if self.stopping:
                 return
@@ -201,24 +196,35 @@ class Jobs:
         self._alone(kind, lambda: tasks.run_pending(self._engine, kind, lambda: self.stopping), shared=True)
 
     def nightly(self) -> None:
-        """Judge the days that are over, of every model that no other worker is at."""
-        for model_id, project_id in self._models():
-            with self._leadership.holding("nightly", str(model_id), project_id) as ours:
-                if ours and not self.stopping:
-                    self._alone_with(model_id)
+        """Judge the days that are over, of every model that no other worker is at, while nobody waits."""
+        self._nights.look(self._models())
 
-    def _alone_with(self, model_id: int) -> None:
-        until = clock.monotonic() + TURN
+    def _judge_days(self, model_id: int, project_id: int, enough: Callable[[], bool]) -> int:
+        """Judge days of a model until it is enough; how many, 0 when another worker is at it."""
+        judged = 0
 
-        def enough() -> bool:
-            return self.stopping or clock.monotonic() > until
+        def judge() -> None:
+            nonlocal judged
+            judged = judge_days(self._engine, self._settings, model_id, clock.now(), enough)
 
-        try:
-            _timed("nightly", lambda: judge_days(self._engine, self._settings, model_id, clock.now(), enough))
-        except NotFound:
-            pass  # deleted meanwhile
-        except Exception as error:  # one model's failure is its own; the next tick tries again
-            _log.error("nightly_failed", model_id=model_id, exc_info=error)
+        with self._leadership.holding("nightly", str(model_id), project_id) as ours:
+            if not ours:
+                return 0
+            try:
+                _timed("nightly", judge)
+            except NotFound:
+                pass  # deleted meanwhile
+            except Exception as error:  # one model's failure is its own; the next tick tries again
+                _log.error("nightly_failed", model_id=model_id, exc_info=error)
+        return judged
+
+    def _somebody_waits(self) -> bool:
+        """Whether something that was asked for is not finished, or live windows have a backlog here."""
+        since = self._evaluating_since
+        if since is not None and clock.monotonic() > since + BACKLOG_SECONDS:
+            return True
+        with reading(self._engine) as connection:
+            return queue.is_anything_asked(connection)
 
     def sweep(self) -> None:
         """Remove what is older than the retention."""
@@ -274,71 +280,3 @@ def _timed(job: str, work: Callable[[], object]) -> None:
     finally:
         telemetry.JOBS.labels(job, result).inc()
         telemetry.JOB_SECONDS.labels(job).observe(clock.monotonic() - began)
-
-
-def _give_up(engine: Engine, settings: Settings, model: Model, now: int, wall: int) -> int:
-    """Make rows of events whose other half did not come in time; returns how many."""
-    oldest = settings.retention_us + model.config.label_delay_us
-    times = Times(wall, now, model.config.clock == "events", oldest)
-    total = 0
-    while given_up := pairs.give_up(engine, model, times, wall - pairs.WAIT):
-        total += given_up
-    return total
-
-
-def _expire(engine: Engine, model: Model, before: int, place: Place | None) -> int:
-    if place is None:
-        return retention.expire_blocks(engine, model.id, before)
-    return archive_and_expire(engine, model, before, place)
-
-
-def _expire_outcomes(engine: Engine, model: Model, before: int, place: Place | None) -> None:
-    """Remove outcomes whose prediction never came, or left the log before them: those go to its file in the archive."""
-    removed = added = 0
-    if place is None:
-        while late := retention.late_outcomes(engine, model.id, before):
-            removed += retention.remove_outcomes(engine, model.id, late)
-    else:
-        before -= before % clock.DAY  # the archive is searched once a day
-        while (step := archive_and_expire_outcomes(engine, model, before, place))[0]:
-            removed, added = removed + step[0], added + step[1]
-    for result, count in (("archived", added), ("alone", removed - added)):
-        telemetry.EXPIRED_OUTCOMES.labels(result).inc(max(0, count))
-
-
-def sweep(engine: Engine, settings: Settings, wall: int) -> int:
-    """Remove raw rows, rejected rows, messages, silences and log-ins whose time is over; returns how many raw rows.
-
-    Raw rows live for the retention, counted from the end of the model's label delay, on the model's clock; and, when
-    evaluation lags, until their window has given its evidence.
-    """
-    removed = 0
-    place = place_of(settings.archive_url) if settings.archive_url else None
-    with writing(engine) as connection:
-        sessions.sweep(connection, wall)
-        shares.sweep(connection, wall)
-    messages_before = wall - max(settings.retention_us, MESSAGES_KEPT)
-    sweeping.sweep_notifications(engine, messages_before)
-    sweeping.sweep_deliveries(engine, messages_before)
-    sweeping.sweep_silences(engine, messages_before)
-    with reading(engine) as connection:
-        models = [catalog.get_model_by_id(connection, model_id) for model_id in catalog.model_ids(connection)]
-        clocks = [catalog.model_now(connection, model, wall) for model in models]
-        undecided = [due.undecided_from(connection, model) for model in models]
-    for model, now, needed in zip(models, clocks, undecided, strict=True):
-        before = now - settings.retention_us - model.config.label_delay_us
-        oldest = before if needed is None else min(before, needed)
-        try:
-            while rows := _expire(engine, model, oldest, place):
-                removed += rows
-            _expire_outcomes(engine, model, before, place)
-        except (OSError, pa.ArrowException, SetupError) as error:  # the archive's fault: its rows stay, and come again
-            _log.error("archive_failed", model_id=model.id, reason=f"{type(error).__name__}: {error}")
-        while retention.expire_quarantine(engine, model.id, wall - settings.retention_us):
-            pass
-    given_up = sum(_give_up(engine, settings, model, now, wall) for model, now in zip(models, clocks, strict=True))
-    if given_up:
-        _log.warning("events_given_up", events=given_up)
-    if removed:
-        _log.info("rows_expired", rows=removed)
-    return removed

@@ -83,10 +83,9 @@ def _work(engine: Engine, settings: Settings, parent_pid: int | None, stop: thre
 
 
 def schedule(jobs: Jobs, settings: Settings) -> BackgroundScheduler:
-    """The timetable. A job never overlaps itself, and no job waits for another one."""
+    """The timetable. A job never overlaps itself, and no job waits for another one: each has a thread."""
     scheduler = BackgroundScheduler(
         timezone="UTC",
-        executors={"default": ThreadPoolExecutor(10)},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 60},
     )
     soon = clock.to_datetime(clock.now())
@@ -102,6 +101,7 @@ def schedule(jobs: Jobs, settings: Settings) -> BackgroundScheduler:
     scheduler.add_job(jobs.monthly, "interval", seconds=MONTHLY_SECONDS, id="monthly-due")
     first = soon + timedelta(microseconds=FIRST_SWEEP)
     scheduler.add_job(jobs.sweep, "interval", seconds=SWEEP_SECONDS, id="sweep", next_run_time=first)
+    scheduler.add_executor(ThreadPoolExecutor(len(scheduler.get_jobs())))
     return scheduler
 
 

@@ -27,6 +27,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "monitor.api",
         "monitor.jobs",
+        "monitor.catchup",
+        "monitor.sweep",
         "monitor.curves",
         "monitor.reports",
         "monitor.backtests",

@@ -91,6 +91,17 @@ def judge_days(
     return count
 
 
+def undecided_from(connection: Connection, model: Model) -> int | None:
+    """From which instant on rows are needed for days that are not judged yet; None when the test is not at work.
+
+    A long import is judged for minutes after its rows have come, and by the model's own clock they may be over the
+    retention already: without this the first sweep would take days away from under the test.
+    """
+    number = profiles.current_number(connection, model.id)
+    reference = reference_for(connection, model.id, number, windows=False) if number else None
+    return None if reference is None else stored.judged_to(connection, model.id, reference.stored.id)
+
+
 def _next(connection: Connection, model: Model, before: Memory | None, now: int) -> _Night | None:
     """The next day that is due, judged; None when none is, or the reference cannot judge."""
     number = profiles.current_number(connection, model.id)

@@ -146,6 +146,11 @@ def count_waiting(connection: Connection, model_id: int, kind: str) -> int:
     return int(connection.scalar(sa.select(sa.func.count()).where(*mine)) or 0)
 
 
+def is_anything_asked(connection: Connection) -> bool:
+    """Whether a task of any kind and model waits or is being done: what can wait gives way to it."""
+    return bool(connection.scalar(sa.select(sa.exists().where(task.c.finished_at.is_(None)))))
+
+
 # ---------------------------------------------------------------- the worker's side
 
 

@@ -27,6 +27,12 @@ def read(connection: Connection, model_id: int) -> Memory | None:
     return None if row is None else Memory(*row)
 
 
+def judged_to(connection: Connection, model_id: int, reference_id: int) -> int | None:
+    """Up to which instant days were judged against a reference whose rows are at hand; None when there is no such."""
+    mine = (two_sample.c.model_id == model_id, two_sample.c.reference_id == reference_id)
+    return connection.scalar(sa.select(two_sample.c.judged_to).where(*mine, two_sample.c.rows.is_not(None)))
+
+
 def save(connection: Connection, project_id: int, model_id: int, memory: Memory, judged_to: int | None) -> bool:
     """Remember a day more; False, and nothing written, when another worker has judged it since `judged_to` was read
     (None: there was no memory)."""

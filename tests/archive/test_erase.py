@@ -16,12 +16,12 @@ from monitor.archive import frames
 from monitor.archive.erase import erase
 from monitor.archive.places import place_of
 from monitor.cli import run_command
-from monitor.jobs import sweep
 from monitor.settings import Settings
 from monitor.store import audit, blocks, catalog, two_sample
 from monitor.store import tables as t
 from monitor.store.codec import decode
 from monitor.store.session import database_file, reading, writing
+from monitor.sweep import sweep
 from tests.archive.conftest import label, profiled, send
 from tests.archive.test_keep import OVER, archived, stored
 

@@ -19,11 +19,11 @@ from monitor.archive.alone import alone
 from monitor.archive.erase import erase
 from monitor.archive.places import Place, place_of
 from monitor.errors import SetupError
-from monitor.jobs import sweep
 from monitor.settings import Settings
 from monitor.store import blocks, catalog, retention
 from monitor.store import tables as t
 from monitor.store.session import reading, writing
+from monitor.sweep import sweep
 from tests.archive.conftest import label, profiled, send
 from tests.client.services import eventually
 

@@ -11,11 +11,11 @@ from sqlalchemy.engine import Engine
 from monitor import clock
 from monitor.app import create_app
 from monitor.ingest.writer import Writer
-from monitor.jobs import sweep
 from monitor.settings import Settings
 from monitor.store import blocks, id_index, keys
 from monitor.store import tables as t
 from monitor.store.session import reading, writing
+from monitor.sweep import sweep
 from tests.indexed import indexed
 
 OVER = 92 * clock.DAY + clock.HOUR  # retention 90d, label delay 2d
