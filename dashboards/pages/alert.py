@@ -32,9 +32,11 @@ BEFORE, AFTER = 60, 30  # windows around the first evidence
 
 @dataclass(frozen=True)
 class ShownCause:
-    """A cause with its place in the list, its numbers as text, where it leads, and its chart."""
+    """A cause with its numbers as text, where it leads, and its chart; `joined_at`: when it joined an alert that was
+    open already, else None."""
 
     cause: alerts.Cause
+    joined_at: int | None
     effect: str
     interval: str
     share: str
@@ -64,6 +66,7 @@ class AlertPage:
     meter: int
     causes: Sequence[ShownCause]
     more_causes: int
+    grown: bool
     events: Sequence[AlertEvent]
     told: Sequence[Told]
     advice: Sequence[str]
@@ -97,7 +100,6 @@ def load(
     ]
     by_hand = words.is_monitor(alert.family)
     history = list_events(connection, project_id, alert.id)
-    grown = any(one.type == "alert.updated" for one in history)
     threshold = alert.budget.get("threshold")
     ratio = alert.evidence / threshold if threshold else None
     return AlertPage(
@@ -109,6 +111,7 @@ def load(
         meter=meter(ratio),
         causes=shown,
         more_causes=max(0, len(causes) - CAUSES),
+        grown=len({one.joined_at for one in causes}) > 1,
         events=list(reversed(history)),
         told=_told(connection, project_id, alert),
         advice=words.advice(alert.family, model.name),
@@ -116,7 +119,7 @@ def load(
         silence_url=links.silences(model=model.name, family=alert.family),
         rows_url=_rows(model, alert, causes, links),
         may_adopt=not by_hand and line.is_open,
-        known=known.load(connection, model, alert, series.leading(causes[::-1] if grown else causes), count_again),
+        known=known.load(connection, model, alert, series.leading(alerts.opening(causes)), count_again),
     )
 
 
@@ -220,6 +223,7 @@ def _cause(
         url = links.model(model.name, metric=offered, **query) + f"#{_place(told.drawn)}"
     return ShownCause(
         cause=cause,
+        joined_at=None if cause.joined_at == alert.opened_at else cause.joined_at,
         effect=effect,
         interval=interval,
         share=formats.percent(cause.share),
@@ -247,10 +251,7 @@ class _Series:
             )
 
     def leading(self, causes: Sequence[alerts.Cause]) -> tuple[alerts.Cause, Wanted] | None:
-        """The first of the causes whose numbers are kept for every window: none of a segment are.
-
-        What joins an alert later stands before what it opened on; then the last ones come first here.
-        """
+        """The first of the causes whose numbers are kept for every window: none of a segment are."""
         model = with_schema(self._connection, self._model)
         known = (cause for cause in causes if cause.segment is None and _is_known(cause, model))
         return next(((cause, _wanted(cause)) for cause in known), None)

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from dashboards import theme, words
 from dashboards.formats import Zone
 from dashboards.theme import State
+from monitor import clock
 from monitor.store import overview
 from monitor.store.alerts import SEVERITIES, Alert, list_alerts
 from monitor.store.catalog import Model
@@ -19,7 +20,10 @@ Change = Callable[[Connection, int, str, str, int, str, str], Alert]
 
 @dataclass(frozen=True)
 class Cause:
-    """One change behind an alert; `effect`, `low`, `high` in the metric's own units, `share` of the evidence."""
+    """One change behind an alert; `effect`, `low`, `high` in the metric's own units, `share` of the evidence.
+
+    `joined_at`: when an alarm named it first, `joined_share` its share then; both unknown for causes kept without.
+    """
 
     metric: str
     feature: str | None
@@ -29,6 +33,8 @@ class Cause:
     high: float | None
     share: float
     text: str
+    joined_at: int | None = None
+    joined_share: float | None = None
 
     @property
     def sentence(self) -> str:
@@ -83,6 +89,13 @@ class Line:
         return [_cause(stored) for stored in self.alert.causes]
 
 
+def opening(causes: Sequence[Cause]) -> list[Cause]:
+    """What an alert opened on, the strongest then first: the causes that joined before all others."""
+    first = min((one.joined_at or 0 for one in causes), default=0)
+    then = [one for one in causes if (one.joined_at or 0) == first]
+    return sorted(then, key=lambda one: -(one.share if one.joined_share is None else one.joined_share))
+
+
 def bare(text: str, name: str) -> str:
     """The text without `name: ` in front, as a sentence begins."""
     text = text.removeprefix(f"{name}: ")
@@ -132,4 +145,6 @@ def _cause(stored: dict[str, Any]) -> Cause:
         high=stored.get("high"),
         share=stored.get("share") or 0.0,
         text=stored.get("text") or "",
+        joined_at=clock.parse(stored["joined_at"]) if stored.get("joined_at") else None,
+        joined_share=stored.get("joined_share"),
     )

@@ -37,7 +37,7 @@ def event_body(type_: str, at: int, data: dict[str, Any]) -> str:
     """The body of a webhook, as it is stored and signed: compact JSON below 20 kB.
 
     Raises:
-        ValueError: the data is too large; alerts are cut to size when they are written (`transition.fit`).
+        ValueError: the data is too large; alerts are cut to size when they are written (`causes.fit`).
     """
     body = orjson.dumps({"type": type_, "timestamp": clock.render(at), "data": data})
     if len(body) >= MAX_BODY:

@@ -9,29 +9,25 @@ the project's cool-down is the same alert, opened again.
 """
 
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor import clock
+from monitor.alerts.causes import key, merge, sentence
 from monitor.alerts.mute import Why
 from monitor.alerts.notify import announce
 from monitor.errors import Conflict
-from monitor.stats.verdict import Cause, Verdict
+from monitor.stats.verdict import Verdict
 from monitor.store import alerts, audit, catalog, notifications, routing
 from monitor.store import tables as t
 from monitor.store.alerts import SEVERITIES, Alert, AlertEvent
 from monitor.store.model_config import ModelConfig
 
-MAX_CAUSES = 20
-MAX_CAUSE_BYTES = 11_000  # of all causes as JSON, so that a webhook's body stays below its bound
-MAX_TEXT = 600  # characters of the alert's sentence
-MAX_CAUSE_TEXT = 300
 ACTOR = "keepwatch"
 COOL_WINDOWS = 3  # a cool-down is at least this many windows of the model
 
@@ -75,35 +71,10 @@ def decide(current: Alert | None, verdict: Verdict) -> Reason:
             return Reason.REOPENED
     if SEVERITIES.index(verdict.severity) > SEVERITIES.index(current.severity):
         return Reason.SEVERITY_ROSE
-    causes = merge(current.causes, verdict.causes)
-    if causes and (not current.causes or _key(causes[0]) != _key(current.causes[0])):
+    causes = merge(current.causes, verdict.causes, current.updated_at)
+    if causes and (not current.causes or key(causes[0]) != key(current.causes[0])):
         return Reason.NEW_CAUSE_LEADS
     return Reason.JOINED
-
-
-def merge(earlier: Sequence[dict[str, Any]], causes: Iterable[Cause]) -> tuple[dict[str, Any], ...]:
-    """The causes of an alert after one more alarm, strongest first.
-
-    An earlier cause that the newest alarm does not name keeps half of its share, so that what goes on leads over what
-    has passed. Shares of different alarms are then made to add up to at most 1.
-    """
-    latest = [_cause_json(cause) for cause in causes]
-    named = {_key(cause) for cause in latest}
-    faded = [{**cause, "share": (cause["share"] or 0.0) / 2} for cause in earlier if _key(cause) not in named]
-    ranked = sorted(latest + faded, key=lambda cause: -(cause["share"] or 0.0))
-    whole = max(1.0, sum(cause["share"] or 0.0 for cause in ranked))
-    return fit([{**cause, "share": (cause["share"] or 0.0) / whole} for cause in ranked])
-
-
-def fit(causes: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """The strongest causes that an alert has room for."""
-    kept, room = [], MAX_CAUSE_BYTES
-    for cause in causes[:MAX_CAUSES]:
-        room -= len(orjson.dumps(cause))
-        if room < 0:
-            break
-        kept.append(cause)
-    return tuple(kept)
 
 
 def apply(
@@ -260,7 +231,7 @@ def _wake(connection: Connection, alert: Alert, wall: int) -> None:
 def _opened(
     project_id: int, model_id: int, model_name: str, verdict: Verdict, budget: dict[str, Any], now: int
 ) -> Alert:
-    causes = merge((), verdict.causes)
+    causes = merge((), verdict.causes, now)
     return Alert(
         id=alerts.new_id(),
         project_id=project_id,
@@ -276,12 +247,12 @@ def _opened(
         evidence=_finite(verdict.evidence),
         budget={**budget, "threshold": _finite(verdict.threshold)},
         causes=causes,
-        text=_sentence(model_name, verdict.family, causes),
+        text=sentence(model_name, verdict.family, causes),
     )
 
 
 def _joined(current: Alert, verdict: Verdict, now: int) -> Alert:
-    causes = merge(current.causes, verdict.causes)
+    causes = merge(current.causes, verdict.causes, now)
     severity = max(current.severity, verdict.severity, key=SEVERITIES.index)
     return replace(
         current,
@@ -293,7 +264,7 @@ def _joined(current: Alert, verdict: Verdict, now: int) -> Alert:
         evidence=_finite(verdict.evidence),
         budget={**current.budget, "threshold": _finite(verdict.threshold)},
         causes=causes,
-        text=_sentence(current.model, current.family, causes),
+        text=sentence(current.model, current.family, causes),
     )
 
 
@@ -305,31 +276,6 @@ def _model_now(connection: Connection, alert: Alert, wall: int) -> int:
 def _config(connection: Connection, model_id: int) -> ModelConfig:
     text = connection.execute(sa.select(t.model.c.config).where(t.model.c.id == model_id)).scalar_one()
     return ModelConfig.from_json(text)
-
-
-def _sentence(model: str, family: str, causes: Sequence[dict[str, Any]]) -> str:
-    if not causes:
-        return f"{model}: {family} changed"
-    more = f" (and {len(causes) - 1} more)" if len(causes) > 1 else ""
-    return _clip(f"{model}: {causes[0]['text']}", MAX_TEXT - len(more)) + more
-
-
-def _cause_json(cause: Cause) -> dict[str, Any]:
-    values = asdict(cause)
-    for name in ("effect", "low", "high", "share"):
-        number = float(values[name])
-        values[name] = number if abs(number) <= sys.float_info.max else None  # JSON has no NaN and no infinity
-    values["text"] = _clip(cause.text, MAX_CAUSE_TEXT)
-    return values
-
-
-def _key(cause: dict[str, Any]) -> tuple[str, str | None, str | None]:
-    return cause["metric"], cause["feature"], cause["segment"]
-
-
-def _clip(text: str, length: int) -> str:
-    text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps no NUL
-    return text if len(text) <= length else text[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _finite(value: float) -> float:

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from monitor import clock
+from monitor.alerts.causes import merge
 from monitor.alerts.mute import Budget, Message, Rules, Why, hold, is_outage, route_of, void
-from monitor.alerts.transition import merge
 from monitor.store.alerts import Alert
 from monitor.store.routing import Policy, Route
 from monitor.store.silences import Silence
 from tests.alerts.receivers import NOW, cause
 
 FIRING, CLOSING = Message("alert.firing", NOW), Message("alert.resolved", NOW, told=True)
-CAUSES = merge((), (cause(),))
+CAUSES = merge((), (cause(),), NOW)
 ALERT = Alert(
     "alert_1", 1, 1, "churn", "features", "firing", "warning", NOW, NOW, NOW, None, 3000.0, {"threshold": 2000.0},
     CAUSES, "t",
@@ -39,7 +39,7 @@ def _route(**more: Any) -> Route:
 
 
 def _outage(effect: float) -> Alert:
-    causes = merge((), (cause(None, metric="volume", effect=effect),))
+    causes = merge((), (cause(None, metric="volume", effect=effect),), NOW)
     return replace(ALERT, family="volume", causes=causes)
 
 

@@ -10,8 +10,9 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from monitor import clock
+from monitor.alerts.causes import merge
 from monitor.alerts.payload import MAX_BODY, alert_json
-from monitor.alerts.transition import Reason, acknowledge, apply, decide, merge, resolve
+from monitor.alerts.transition import Reason, acknowledge, apply, decide, resolve
 from monitor.errors import Conflict, NotFound
 from monitor.stats.verdict import Verdict
 from monitor.store import alerts, outbox, routing
@@ -25,7 +26,7 @@ URL = "https://keepwatch.example"
 
 
 def _open(severity: str = "warning", state: str = "firing", feature: str | None = "distance") -> Alert:
-    causes = merge((), (cause(feature),)) if feature else ()
+    causes = merge((), (cause(feature),), NOW) if feature else ()
     return Alert(
         "alert_1", 1, 1, "churn", "features", state, severity, NOW, NOW, NOW, None, 3000.0, {}, causes, "text"
     )  # fmt: skip
@@ -67,11 +68,24 @@ def test_what_a_verdict_does_to_the_open_alert(current: Alert | None, new: Verdi
 
 
 def test_causes_stand_strongest_first_and_those_of_earlier_alarms_fade() -> None:
-    first = merge((), (cause("b", 0.2), cause("a", 0.8)))
+    first = merge((), (cause("b", 0.2), cause("a", 0.8)), NOW)
     assert [c["feature"] for c in first] == ["a", "b"]
-    second = merge(first, (cause("c", 0.7, effect=0.5),))
+    second = merge(first, (cause("c", 0.7, effect=0.5),), NOW + clock.HOUR)
     assert [c["feature"] for c in second] == ["c", "a", "b"]
     assert [c["share"] for c in second] == pytest.approx([0.7 / 1.2, 0.4 / 1.2, 0.1 / 1.2])
+
+
+def test_a_cause_says_when_it_joined_and_with_what_share_however_often_it_is_named_later() -> None:
+    first = merge((), (cause("a", 0.8), cause("b", 0.2)), NOW)
+    second = merge(first, (cause("c", 0.7), cause("b", 0.3)), NOW + clock.HOUR)
+    third = merge(second, (cause("b", 1.0),), NOW + 2 * clock.HOUR)
+    assert third[0]["feature"] == "b"
+    joined = {c["feature"]: (c["joined_at"], c["joined_share"]) for c in third}
+    assert joined == {
+        "a": (clock.render(NOW), 0.8),
+        "b": (clock.render(NOW), 0.2),
+        "c": (clock.render(NOW + clock.HOUR), pytest.approx(0.7 / 1.4)),
+    }
 
 
 def test_an_alert_has_exactly_the_fields_of_the_contract(engine: Engine) -> None:
@@ -99,6 +113,8 @@ def test_an_alert_has_exactly_the_fields_of_the_contract(engine: Engine) -> None
                 "low": 0.2,
                 "high": 0.4,
                 "share": 1.0,
+                "joined_at": clock.render(NOW),
+                "joined_share": 1.0,
                 "text": "PSI of distance 0.3",
             }
         ],

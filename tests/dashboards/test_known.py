@@ -1,6 +1,7 @@
 """An alert's page tells what was known when its windows were judged, beside what is known now."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -14,7 +15,7 @@ from monitor.evaluate.known import Figures, Known
 from monitor.ingest.writer import Writer
 from monitor.stats.values import Value
 from monitor.store import blocks
-from monitor.store.alerts import Alert, AlertEvent, add_event, list_alerts
+from monitor.store.alerts import Alert, list_alerts, update_alert
 from monitor.store.session import reading, writing
 from tests.dashboards.conftest import settings_of
 from tests.dashboards.seeded import BASE, Seeded, jobs_until
@@ -39,18 +40,22 @@ def test_windows_that_have_not_changed_say_so(pages: TestClient, seeded_engine: 
         assert 1 <= shown.count("<tr>") - 1 <= 12
 
 
-def test_it_is_told_of_what_the_alert_opened_on_not_of_what_joined_it_later(
+def test_it_is_told_of_the_strongest_cause_that_the_alert_opened_on_whatever_leads_now(
     pages: TestClient, seeded_engine: Engine
 ) -> None:
-    """What joins stands before what was there, so of an alert that has grown the last of its causes is told."""
     alert = alert_of(seeded_engine, "features")
-    named = [cause["feature"] for cause in alert.causes if cause["segment"] is None and cause["feature"]]
-    assert named[0] != named[-1]
-    assert f"of {named[0]}<" in section(pages.get(LINKS.alert(alert.id)).text)
+    strongest, weaker, *_ = (one for one in alert.causes if one["segment"] is None and one["feature"])
+    opened = {"joined_at": clock.render(alert.opened_at)}
+    joined = {**weaker, "share": 0.9, "joined_at": clock.render(alert.opened_at + clock.DAY), "joined_share": 0.9}
+    faded = {**strongest, "share": 0.04, **opened, "joined_share": 0.8}
+    again = {**weaker, "feature": "age", "share": 0.06, **opened, "joined_share": 0.1}  # named again, so it leads those
     with writing(seeded_engine) as connection:
-        add_event(connection, alert, AlertEvent(alert.opened_at + 1, "alert.updated", "keepwatch", "another cause"))
-    shown = section(pages.get(LINKS.alert(alert.id)).text)
-    assert f"of {named[-1]}<" in shown and f"of {named[0]}<" not in shown
+        update_alert(connection, replace(alert, causes=(joined, again, faded)))
+    html = pages.get(LINKS.alert(alert.id)).text
+    shown = section(html)
+    assert f"of {strongest['feature']}<" in shown and f"of {weaker['feature']}<" not in shown
+    facts = re.findall(r"<dt>Joined</dt><dd>(.*?)</dd>", html)
+    assert len(facts) == 3 and "<time" in facts[0] and facts[1:] == ["When the alert opened"] * 2
 
 
 @pytest.fixture
