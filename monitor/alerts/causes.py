@@ -1,7 +1,8 @@
 """The causes of an alert as they are kept and shown: JSON objects, the strongest first, each with when it joined.
 
 `joined_at` is when an alarm named the cause for the first time, `joined_share` its part of the evidence then: `share`
-fades when later alarms name other causes, so it no longer says what the alert opened on.
+fades when later alarms name other causes, so it no longer says what the alert opened on. `critical` says why a cause
+made the alert critical; an alert stays critical until it ends, and so does the reason.
 """
 
 import sys
@@ -31,13 +32,27 @@ def merge(earlier: Sequence[dict[str, Any]], causes: Iterable[Cause], now: int) 
     faded = [{**cause, "share": (cause["share"] or 0.0) / 2} for cause in earlier if key(cause) not in named]
     ranked = sorted(latest + faded, key=lambda cause: -(cause["share"] or 0.0))
     whole = max(1.0, sum(cause["share"] or 0.0 for cause in ranked))
-    joined = {key(cause): (cause.get("joined_at"), cause.get("joined_share")) for cause in earlier}
+    known = {key(cause): cause for cause in earlier}
     found = []
     for cause in ranked:
         share = (cause["share"] or 0.0) / whole
-        at, then = joined.get(key(cause), (clock.render(now), share))
-        found.append({**cause, "share": share, "joined_at": at, "joined_share": then})
-    return fit(found)
+        before = known.get(key(cause), {"joined_at": clock.render(now), "joined_share": share})
+        then = {name: before.get(name) for name in ("joined_at", "joined_share")}
+        found.append({**cause, "share": share, **then, "critical": cause.get("critical") or before.get("critical")})
+    return _with_reason(found, fit(found))
+
+
+def _with_reason(causes: Sequence[dict[str, Any]], kept: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The causes that are kept; the reason for being critical goes over to the first when its own cause is not."""
+    reason = reason_of(causes)
+    if reason is None or not kept or reason_of(kept) is not None:
+        return tuple(kept)
+    return fit([{**kept[0], "critical": reason}, *kept[1:]])
+
+
+def reason_of(causes: Sequence[dict[str, Any]]) -> str | None:
+    """Why an alert with these causes is critical: what the strongest of those says that made it so."""
+    return next((str(cause["critical"]) for cause in causes if cause.get("critical")), None)
 
 
 def fit(causes: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
@@ -55,10 +70,14 @@ def key(cause: dict[str, Any]) -> tuple[str, str | None, str | None]:
     return cause["metric"], cause["feature"], cause["segment"]
 
 
-def sentence(model: str, family: str, causes: Sequence[dict[str, Any]]) -> str:
+def sentence(model: str, family: str, severity: str, causes: Sequence[dict[str, Any]]) -> str:
+    """The alert in a sentence: its first cause, how many more there are, and why it is critical, where another says."""
     if not causes:
         return f"{model}: {family} changed"
+    reason = reason_of(causes) if severity == "critical" else None
     more = f" (and {len(causes) - 1} more)" if len(causes) > 1 else ""
+    if reason is not None and reason not in causes[0]["text"]:
+        more += f"; critical: {reason}"
     return _clip(f"{model}: {causes[0]['text']}", MAX_TEXT - len(more)) + more
 
 
@@ -68,6 +87,7 @@ def _json(cause: Cause) -> dict[str, Any]:
         number = float(values[name])
         values[name] = number if abs(number) <= sys.float_info.max else None  # JSON has no NaN and no infinity
     values["text"] = _clip(cause.text, MAX_CAUSE_TEXT)
+    values["critical"] = None if cause.critical is None else _clip(cause.critical, MAX_CAUSE_TEXT)
     return values
 
 

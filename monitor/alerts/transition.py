@@ -247,24 +247,25 @@ def _opened(
         evidence=_finite(verdict.evidence),
         budget={**budget, "threshold": _finite(verdict.threshold)},
         causes=causes,
-        text=sentence(model_name, verdict.family, causes),
+        text=sentence(model_name, verdict.family, verdict.severity, causes),
     )
 
 
 def _joined(current: Alert, verdict: Verdict, now: int) -> Alert:
     causes = merge(current.causes, verdict.causes, now)
-    severity = max(current.severity, verdict.severity, key=SEVERITIES.index)
+    highest = max(current.severity, verdict.severity, key=SEVERITIES.index)
+    severity = verdict.severity if current.state == "resolved" else highest
     return replace(
         current,
         state="firing" if current.state == "resolved" else current.state,
-        severity=verdict.severity if current.state == "resolved" else severity,
+        severity=severity,
         resolved_at=None,
         updated_at=now,
         first_evidence_at=min(current.first_evidence_at, verdict.first_evidence_at),
         evidence=_finite(verdict.evidence),
         budget={**current.budget, "threshold": _finite(verdict.threshold)},
         causes=causes,
-        text=sentence(current.model, current.family, causes),
+        text=sentence(current.model, current.family, severity, causes),
     )
 
 

@@ -47,10 +47,12 @@ def cause_of(plan: Plan, named: Named, reference: Profile, window: Profile) -> C
             text = _share_text(signal, float(p[1]) + effect, float(p[1]))
             if signal.metric == "accuracy":  # the signal counts what is wrong
                 effect, low, high = -effect, -high, -low
-    text += _where(signal) + _since(plan, named.begin)
+    said = text + _where(signal)
+    text = said + _since(plan, named.begin)
     if plan.family == "performance":  # the outcomes of other families' windows are those that came first
         text += _harm(signal, reference, window)
-    return Cause(signal.metric, signal.feature, signal.segment, effect, low, high, named.share, text)
+    grave = said if plan.family == "performance" and _is_large(effect, low, high) else None
+    return Cause(signal.metric, signal.feature, signal.segment, effect, low, high, named.share, text, grave)
 
 
 def _within(profile: Profile, segment: str) -> Profile:
@@ -85,10 +87,10 @@ def _harm(signal: Signal, reference: Profile, window: Profile) -> str:
     return f"; accuracy{there} {before:.2f} -> {now:.2f}"
 
 
-def is_large(cause: Cause) -> bool:
-    """Whether a performance cause is more than a small loss: by its lower bound, not by its estimate."""
-    sure = min(abs(cause.low), abs(cause.high)) if cause.low * cause.high > 0 else 0.0
-    return sure >= BIG_LOSS or abs(cause.effect) >= 2 * BIG_LOSS
+def _is_large(effect: float, low: float, high: float) -> bool:
+    """Whether a change of performance is more than a small loss: by its lower bound, not by its estimate."""
+    sure = min(abs(low), abs(high)) if low * high > 0 else 0.0
+    return sure >= BIG_LOSS or abs(effect) >= 2 * BIG_LOSS
 
 
 class Harm(NamedTuple):
@@ -109,7 +111,7 @@ def harm_expected(reference: Profile, window: Profile) -> Harm | None:
     drop, sure = before.value - now.value, before.value - now.high
     if drop < HARM or sure <= 0:
         return None
-    text = f"; by the scores, accuracy is expected to fall from {before.value:.2f} to {now.value:.2f}"
+    text = f"by the scores, accuracy is expected to fall from {before.value:.2f} to {now.value:.2f}"
     return Harm(text, sure >= BIG_LOSS or drop >= 2 * BIG_LOSS)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from monitor.evaluate.causes import cause_of, harm_expected, is_large
+from monitor.evaluate.causes import cause_of, harm_expected
 from monitor.evaluate.longer import LONGER, together
 from monitor.stats import detector
 from monitor.stats.binning import Binning
@@ -186,13 +186,12 @@ def _judge(
     if any(incident.severity == "critical" for incident in now):
         severity = "critical"
     causes = _causes(base, alarms, after)
-    is_grave = family == "performance" and any(is_large(cause) for cause in causes)
     if family == "features" and causes:
         first = next(run for run, step in alarms if step.named)  # whose cause is the first one
         if (harm := harm_expected(base.reference, first.profile)) is not None:
-            causes = (replace(causes[0], text=causes[0].text + harm.text), *causes[1:])
-            is_grave = harm.large
-    if severity != "critical" and is_grave:
+            grave = harm.text if harm.large else None
+            causes = (replace(causes[0], text=f"{causes[0].text}; {harm.text}", critical=grave), *causes[1:])
+    if severity != "critical" and any(cause.critical is not None for cause in causes):
         severity = "critical"
         for run, _ in alarms:
             if (incident := after[run.name].incident) is not None:

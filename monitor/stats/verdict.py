@@ -14,7 +14,7 @@ class Cause:
 
     `effect`, `low`, `high` are the change against the reference (for instance PSI, a shift in standard deviations, a
     drop of accuracy) with its 95 % interval; `share` is this cause's part of the family's evidence, 0 to 1; `text` is
-    one sentence for a person.
+    one sentence for a person; `critical` says why it makes the alert critical, None where it does not.
     """
 
     metric: str
@@ -25,6 +25,7 @@ class Cause:
     high: float
     share: float
     text: str
+    critical: str | None = None
 
 
 @dataclass(frozen=True)

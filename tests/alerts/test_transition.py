@@ -88,6 +88,44 @@ def test_a_cause_says_when_it_joined_and_with_what_share_however_often_it_is_nam
     }
 
 
+HARM = "by the scores, accuracy is expected to fall from 0.77 to 0.62"
+
+
+def test_a_critical_alert_says_why_whichever_cause_leads(engine: Engine) -> None:
+    grave = cause("dewp", 0.9, text=f"`dewp` moved up; {HARM}", critical=HARM)
+    steps = (
+        verdict("open"),
+        verdict("update", "critical", (grave,)),
+        verdict("update", "critical", (cause("dewp", 0.9, text="`dewp` moved up"),)),
+        *(verdict("update", "critical", (cause(f"f{i}", text="PSI of another"),)) for i in range(30)),
+    )
+    texts = []
+    with writing(engine) as connection:
+        model = make_model(connection)
+        for hour, step in enumerate(steps):
+            _apply(connection, model.id, step, NOW + hour * clock.HOUR)
+            texts.append(_only(connection).text)
+        alert = _only(connection)
+    assert texts[0] == "churn: PSI of distance 0.3"
+    assert texts[1] == f"churn: `dewp` moved up; {HARM} (and 1 more)", "the first cause says it"
+    assert texts[2] == f"churn: `dewp` moved up (and 1 more); critical: {HARM}", "named again without it"
+    assert texts[3] == f"churn: PSI of another (and 2 more); critical: {HARM}", "another cause leads"
+    assert "dewp" not in {one["feature"] for one in alert.causes} and texts[-1].endswith(f"; critical: {HARM}"), (
+        "an alert has room for twenty causes; the reason stays when its own has no room any more"
+    )
+    assert [one["critical"] for one in alert.causes if one["critical"] is not None] == [HARM]
+
+
+def test_a_warning_gives_no_reason_for_being_critical(engine: Engine) -> None:
+    """One that is over and fires again as a warning, within the cool-down, has the cause still."""
+    with writing(engine) as connection:
+        model = make_model(connection)
+        _apply(connection, model.id, verdict("open", "critical", (cause("dewp", critical=HARM),)), verdict("resolve"))
+        _apply(connection, model.id, verdict("open"), now=NOW + clock.HOUR)
+        alert = _only(connection)
+    assert alert.severity == "warning" and "critical" not in alert.text
+
+
 def test_an_alert_has_exactly_the_fields_of_the_contract(engine: Engine) -> None:
     with writing(engine) as connection:
         model = make_model(connection)
@@ -115,6 +153,7 @@ def test_an_alert_has_exactly_the_fields_of_the_contract(engine: Engine) -> None
                 "share": 1.0,
                 "joined_at": clock.render(NOW),
                 "joined_share": 1.0,
+                "critical": None,
                 "text": "PSI of distance 0.3",
             }
         ],

@@ -199,6 +199,9 @@ def test_drift_towards_scores_that_decide_nothing_is_critical_before_outcomes_te
     assert [one.action for one in alerts] == ["open"] * 3
     assert [one.severity for one in alerts] == ["warning", "warning", "critical"]
     assert "accuracy is expected to fall from 0.7" in alerts[2].causes[0].text
+    grave = alerts[2].causes[0].critical
+    assert alerts[2].severity == "critical" and grave is not None and alerts[2].causes[0].text.endswith(grave)
+    assert not any(cause.critical for one in alerts[:2] for cause in one.causes)
     assert not any("expected to fall" in cause.text for one in alerts[:2] for cause in one.causes)
 
 
