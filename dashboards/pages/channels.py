@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy.engine import Connection
 
-from dashboards import theme
+from dashboards import theme, words
 from dashboards.theme import State
 from monitor.alerts.notify import switch_on as switch_on_again
 from monitor.alerts.payload import sample_body
@@ -52,7 +52,7 @@ class Channel:
 @dataclass(frozen=True)
 class Delivery:
     """A delivery of the list; `replayable` when it was given up and its channel can be sent to; `error`: how its newest
-    attempt failed, "" where it did not."""
+    attempt failed, "" where it did not; `model`, `about`: whose alert it tells of and its title, None without one."""
 
     id: str
     channel_id: str
@@ -64,6 +64,8 @@ class Delivery:
     created_at: int
     delivered_at: int | None
     alert_id: str | None
+    model: str | None
+    about: str | None
     error: str
 
 
@@ -143,6 +145,8 @@ def _delivery(one: RecentDelivery, names: Mapping[str, str], usable: Collection[
         created_at=one.created_at,
         delivered_at=one.delivered_at,
         alert_id=one.alert_id,
+        model=one.model,
+        about=None if one.family is None else words.family(one.family),
         error=one.error or "",
     )
 

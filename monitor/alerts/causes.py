@@ -14,11 +14,13 @@ import orjson
 
 from monitor import clock
 from monitor.stats.verdict import Cause
+from monitor.store.alerts import Alert
 
 MAX_CAUSES = 20
 MAX_CAUSE_BYTES = 11_000  # of all causes as JSON, so that a webhook's body stays below its bound
 MAX_TEXT = 600  # characters of the alert's sentence
 MAX_CAUSE_TEXT = 300
+NAMED = 2  # causes that joined an alert, beside the one that leads, when it is told what has changed
 
 
 def merge(earlier: Sequence[dict[str, Any]], causes: Iterable[Cause], now: int) -> tuple[dict[str, Any], ...]:
@@ -79,6 +81,37 @@ def sentence(model: str, family: str, severity: str, causes: Sequence[dict[str, 
     if reason is not None and reason not in causes[0]["text"]:
         more += f"; critical: {reason}"
     return _clip(f"{model}: {causes[0]['text']}", MAX_TEXT - len(more)) + more
+
+
+def changes(before: Alert, after: Alert, since: int) -> str:
+    """What is new of an alert since it was told of, in words: its severity, what joined, and what leads now.
+
+    Causes join without a message as long as another one leads: those that did after `since` are named too.
+    """
+    said = []
+    if after.severity != before.severity:
+        reason = reason_of(after.causes) if after.severity == "critical" else None
+        said.append(f"severity from {before.severity} to {after.severity}" + (f": {reason}" if reason else ""))
+    known = {key(cause) for cause in before.causes}
+    joined = [cause for cause in after.causes if key(cause) not in known or _joined_after(cause, since)]
+    lead = after.causes[0] if after.causes else None
+    if lead is not None and (not before.causes or key(lead) != key(before.causes[0])):
+        said.append(f"{'joined, and' if lead in joined else 'an earlier cause'} leads now: {_short(lead)}")
+        joined = [cause for cause in joined if cause is not lead]
+    if joined:
+        more = f" (and {len(joined) - NAMED} more)" if len(joined) > NAMED else ""
+        said.append("joined: " + ", ".join(_short(cause) for cause in joined[:NAMED]) + more)
+    text = "; ".join(said)
+    return _clip(text[:1].upper() + text[1:], MAX_TEXT)
+
+
+def _joined_after(cause: dict[str, Any], since: int) -> bool:
+    return bool(cause.get("joined_at")) and clock.parse(cause["joined_at"]) > since
+
+
+def _short(cause: dict[str, Any]) -> str:
+    """The cause's sentence without when it began."""
+    return str(cause["text"].partition(", since ")[0])
 
 
 def _json(cause: Cause) -> dict[str, Any]:

@@ -35,12 +35,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Message:
-    """All that is said. `since` and `sure` may be empty; `url` is None where no address is known that people use."""
+    """All that is said. `change`, `since` and `sure` may be empty; `url` is None where no address that people use is
+    known."""
 
     type: str
     heading: str
     title: str
     text: str
+    change: str
     severity: str
     state: str
     since: str
@@ -56,7 +58,12 @@ class Message:
     @property
     def facts(self) -> list[tuple[str, str]]:
         """Names and values, at most a handful; those that are not known are left out."""
-        every = [("Severity", self.severity), ("Since", self.since), ("How sure", self.sure)]
+        every = [
+            ("What changed", self.change),
+            ("Severity", self.severity),
+            ("Since", self.since),
+            ("How sure", self.sure),
+        ]
         return [(name, value) for name, value in every if value]
 
 
@@ -76,6 +83,7 @@ def read_message(delivery: Delivery) -> Message:
         heading=heading,
         title=heading if plain or not subject else f"{heading}: {subject}",
         text=str(data.get("text") or heading),
+        change=str(body.get("change") or ""),
         severity="" if plain else str(data.get("severity") or ""),
         state=str(data.get("state") or ""),
         since="" if plain else time_words(data.get("first_evidence_at")),

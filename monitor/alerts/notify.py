@@ -3,6 +3,7 @@
 Everything is written in the transaction of the event. What is held back here, `alerts/release` sends later.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Connection
@@ -20,6 +21,7 @@ from monitor.store.notifications import DROPPED, HELD, SENT, Notification
 from monitor.store.routing import Route
 
 RECHECK = 10 * clock.MINUTE  # what is held is looked at again this often, whatever else wakes it
+MAX_CHANGE = 600  # characters of what an update says has changed
 WEBHOOK = {"alert.reopened": "alert.firing"}  # what is told of an event, where that has another name
 
 
@@ -44,25 +46,28 @@ def announce(
     public_url: str,
     wall: int | None = None,
     comment: str | None = None,
+    change: str = "",
 ) -> None:
     """Write the event into the alert's history, and what becomes of it for every channel that listens.
 
-    `now` is the time that the alert and the message carry; `wall` decides whether the message goes out now.
+    `now` is the time that the alert and the message carry; `wall` decides whether the message goes out now; `change`
+    says what an update changed.
     """
-    event_id = alerts.add_event(connection, alert, AlertEvent(now, type_, actor, alert.text, comment or None))
+    event = AlertEvent(now, type_, actor, change or alert.text, comment or None)
+    event_id = alerts.add_event(connection, alert, event)
     wall = now if wall is None else wall
     rules = load_rules(connection, alert, wall)
     knowing = notifications.told_channels(connection, alert.id)
-    event = Told(alert, event_id, WEBHOOK.get(type_, type_), now, wall, public_url)
+    told_of = Told(alert, event_id, WEBHOOK.get(type_, type_), now, wall, public_url)
     for channel in channels.every_channel(connection, alert.project_id):
         listens, route = mute.route_of(rules.routes, channel.name, alert)
         told = channel.id in knowing
         if not told and not (listens and matches(channel.match, alert.labels)):
             continue
         if channel.disabled_at is not None:
-            _write(connection, event, channel, DROPPED, Why.CHANNEL_OFF)
+            _write(connection, told_of, channel, DROPPED, Why.CHANNEL_OFF)
         else:
-            _tell(connection, event, channel, route, rules, told)
+            _tell(connection, told_of, channel, route, rules, told)
 
 
 Rate = tuple[int, float]  # models of a project, and the false alarms a day that their budgets allow in all
@@ -106,12 +111,21 @@ def _tell(connection: Connection, event: Told, channel: Channel, route: Route | 
         return
     drop(connection, waiting, Why.SUPERSEDED, wall)
     notifications.forget_reminders(connection, alert.id, channel.id)
-    body = event_body(message.type, event.at, alert_json(alert, event.public_url))
+    change = change_of(connection, message.type, [*(one.event_id for one in waiting), event.event_id])
+    body = event_body(message.type, event.at, alert_json(alert, event.public_url), change)
     delivery_id = outbox.add(connection, channel, message.type, alert.id, body, wall)
     due_at = remind_at(alert, route, wall)
     sent = Told(alert, event.event_id, message.type, event.at, wall, event.public_url)
     _write(connection, sent, channel, SENT, "", due_at=due_at, delivery_id=delivery_id)
     close_digests(connection, channel, alert, event.public_url, wall)
+
+
+def change_of(connection: Connection, type_: str, event_ids: Sequence[int]) -> str:
+    """What a message that stands for these events says has changed; empty when it is no update."""
+    if type_ != "alert.updated":
+        return ""
+    text = ". Then: ".join(dict.fromkeys(alerts.texts_of(connection, event_ids, type_)))
+    return text if len(text) <= MAX_CHANGE else text[: MAX_CHANGE - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _gathering(event: Told, waiting: list[Notification], told: bool) -> Hold | None:

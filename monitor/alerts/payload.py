@@ -33,13 +33,16 @@ def alert_json(alert: Alert, public_url: str) -> dict[str, Any]:
     }
 
 
-def event_body(type_: str, at: int, data: dict[str, Any]) -> str:
+def event_body(type_: str, at: int, data: dict[str, Any], change: str = "") -> str:
     """The body of a webhook, as it is stored and signed: compact JSON below 20 kB.
+
+    `change` says what an update changed; it stands beside the data, which is the alert as the API shows it.
 
     Raises:
         ValueError: the data is too large; alerts are cut to size when they are written (`causes.fit`).
     """
-    body = orjson.dumps({"type": type_, "timestamp": clock.render(at), "data": data})
+    said = {"change": change} if change else {}
+    body = orjson.dumps({"type": type_, "timestamp": clock.render(at), **said, "data": data})
     if len(body) >= MAX_BODY:
         raise ValueError(f"a webhook body of {len(body)} bytes; at most {MAX_BODY} are allowed")
     return body.decode()

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection, Engine
 from monitor.alerts import mute
 from monitor.alerts.incidents import INCIDENTS, close_digests
 from monitor.alerts.mute import GATHERED, Message, Why
-from monitor.alerts.notify import Rate, drop, lead, load_rules, remind_at, when
+from monitor.alerts.notify import Rate, change_of, drop, lead, load_rules, remind_at, when
 from monitor.alerts.payload import alert_json, digest_body, event_body
 from monitor.store import alerts, catalog, channels, notifications, outbox, routing
 from monitor.store.alerts import Alert, AlertEvent
@@ -104,7 +104,8 @@ def _send(connection: Connection, channel: Channel, ready: Waiting, public_url: 
     if any(one.reason == Why.ESCALATION for one in waiting):
         event = AlertEvent(at, "alert.escalated", ACTOR, alert.text, f"to {channel.name}")
         alerts.add_event(connection, alert, event)
-    body = event_body(type_, at, alert_json(alert, public_url))
+    change = change_of(connection, type_, [one.event_id for one in waiting])
+    body = event_body(type_, at, alert_json(alert, public_url), change)
     delivery_id = outbox.add(connection, channel, type_, alert.id, body, now)
     _mark(connection, ready, delivery_id, now)
     return 1 + close_digests(connection, channel, alert, public_url, now)

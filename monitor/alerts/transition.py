@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor import clock
-from monitor.alerts.causes import key, merge, sentence
+from monitor.alerts.causes import changes, key, merge, sentence
 from monitor.alerts.mute import Why
 from monitor.alerts.notify import announce
 from monitor.errors import Conflict
@@ -94,7 +94,7 @@ def apply(
     """
     config: ModelConfig | None = None
     reasons: list[Reason] = []
-    told: list[tuple[Alert, str]] = []
+    told: list[tuple[Alert, str, str]] = []
     for verdict in verdicts:
         current = None
         if verdict.action != "none":
@@ -116,10 +116,12 @@ def apply(
         else:
             continue
         if reason in MESSAGES:
-            told.append((changed, MESSAGES[reason]))
+            type_ = MESSAGES[reason]
+            grown = current if type_ == "alert.updated" else None
+            told.append((changed, type_, "" if grown is None else _changes(connection, grown, changed)))
         _wake(connection, changed, now if wall is None else wall)
-    for changed, type_ in told:  # once all of them stand: an outage holds back what else the same window says
-        announce(connection, changed, type_, ACTOR, now, public_url, wall)
+    for changed, type_, change in told:  # once all of them stand: an outage holds back what else the same window says
+        announce(connection, changed, type_, ACTOR, now, public_url, wall, change=change)
     return reasons
 
 
@@ -226,6 +228,13 @@ def _wake(connection: Connection, alert: Alert, wall: int) -> None:
     """An alert about traffic holds others back: when it changes, what it held is looked at again."""
     if alert.family == "volume":
         notifications.wake(connection, wall, (Why.INHIBITED,), model_id=alert.model_id)
+
+
+def _changes(connection: Connection, current: Alert, changed: Alert) -> str:
+    """What the message of an update says is new: since the last one."""
+    history = alerts.list_events(connection, current.project_id, current.id)
+    told_at = max((one.at for one in history if one.type in MESSAGES.values()), default=current.opened_at)
+    return changes(current, changed, told_at)
 
 
 def _opened(

@@ -46,7 +46,8 @@ class Alert:
 class AlertEvent:
     """One line of an alert's history; `actor` is the key's name or "keepwatch", `comment` what a person said.
 
-    `type` is the type of its webhook, or alert.reopened, alert.escalated, alert.comment.
+    `type` is the type of its webhook, or alert.reopened, alert.escalated, alert.comment; `text` is the alert's sentence
+    at that time, of alert.updated what has changed.
     """
 
     at: int
@@ -147,6 +148,13 @@ def list_events(connection: Connection, project_id: int, alert_id: str) -> list[
         columns.project_id == project_id, columns.alert_id == alert_id
     )
     return [AlertEvent(*row) for row in connection.execute(query.order_by(columns.id))]
+
+
+def texts_of(connection: Connection, event_ids: Iterable[int], type_: str) -> list[str]:
+    """The texts of those of these events that have that type, oldest first."""
+    columns = t.alert_event.c
+    query = sa.select(columns.text).where(columns.id.in_(sorted(event_ids)), columns.type == type_)
+    return list(connection.scalars(query.order_by(columns.id)))
 
 
 def _select() -> sa.Select[Any]:

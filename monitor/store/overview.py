@@ -246,7 +246,8 @@ def last_attempts(connection: Connection, project_id: int) -> dict[str, LastAtte
 
 @dataclass(frozen=True)
 class RecentDelivery:
-    """A delivery without its body; `error` is how its newest attempt failed, None where it did not."""
+    """A delivery without its body; `error` is how its newest attempt failed, None where it did not. `model` and
+    `family` are those of its alert, None where it is of none, or that is gone."""
 
     id: str
     channel_id: str
@@ -257,6 +258,8 @@ class RecentDelivery:
     created_at: int
     delivered_at: int | None
     error: str | None
+    model: str | None
+    family: str | None
 
 
 def recent_deliveries(
@@ -281,7 +284,11 @@ def recent_deliveries(
         columns.created_at,
         columns.delivered_at,
         error.label("error"),
+        t.model.c.name.label("model"),
+        t.alert.c.family,
     ).where(columns.project_id == project_id)
+    query = query.outerjoin_from(t.delivery, t.alert, t.alert.c.id == columns.alert_id)
+    query = query.outerjoin(t.model, t.model.c.id == t.alert.c.model_id)
     if state is not None:
         query = query.where(columns.state == state)
     found = connection.execute(query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit))

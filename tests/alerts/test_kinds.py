@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,13 @@ def test_a_message_says_what_since_when_how_sure_and_the_three_strongest_causes(
     assert found.causes[0].effect == "effect 0.3, 95 % 0.2 to 0.4"
     text = plain_text(found)
     assert "and 2 more" in text and text.rstrip().endswith("https://keepwatch.example/alerts/alert_1")
+
+
+def test_a_message_of_an_update_says_what_changed_first() -> None:
+    body = {"type": "alert.updated", "timestamp": clock.render(NOW), "change": "Joined: `x`", "data": {"text": "t"}}
+    found = read_message(replace(message(), body=json.dumps(body)))
+    assert found.facts == [("What changed", "Joined: `x`")]
+    assert "What changed: Joined: `x`" in plain_text(found)
 
 
 def test_a_link_without_a_host_is_left_out() -> None:

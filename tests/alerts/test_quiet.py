@@ -139,6 +139,18 @@ def test_a_reminder_comes_at_its_interval_until_somebody_acknowledges(house: Hou
     assert [fate[0] for fate in house.fates()].count("alert.firing") == 4
 
 
+def test_updates_that_were_held_back_are_told_as_one_that_says_all_that_changed(house: House) -> None:
+    house.judge(NOW, verdict())
+    house.silence(NOW + 3 * clock.HOUR)
+    house.judge(NOW + clock.HOUR, verdict("update", causes=(cause("weather"),)))
+    house.judge(NOW + 2 * clock.HOUR, verdict("update", "critical", (cause("weather"),)))
+    assert house.release(NOW + 4 * clock.HOUR) == 1
+    told = house.bodies()[-1]
+    joined = "Joined, and leads now: PSI of weather 0.3"
+    assert told["type"] == "alert.updated"
+    assert told["change"] == f"{joined}. Then: Severity from warning to critical"
+
+
 def test_a_digest_gathers_what_is_not_critical_and_tells_the_state_at_its_time(house: House) -> None:
     house.route(digest="1h")
     with writing(house.engine) as connection:

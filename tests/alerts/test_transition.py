@@ -14,7 +14,7 @@ from monitor.alerts.causes import merge
 from monitor.alerts.payload import MAX_BODY, alert_json
 from monitor.alerts.transition import Reason, acknowledge, apply, decide, resolve
 from monitor.errors import Conflict, NotFound
-from monitor.stats.verdict import Verdict
+from monitor.stats.verdict import Cause, Verdict
 from monitor.store import alerts, outbox, routing
 from monitor.store import tables as t
 from monitor.store.alerts import Alert
@@ -86,6 +86,39 @@ def test_a_cause_says_when_it_joined_and_with_what_share_however_often_it_is_nam
         "b": (clock.render(NOW), 0.2),
         "c": (clock.render(NOW + clock.HOUR), pytest.approx(0.7 / 1.4)),
     }
+
+
+def test_an_update_says_what_has_changed(engine: Engine) -> None:
+    def told(name: str) -> str:
+        return f"`{name}` moved up by 2 sd (PSI 0.3)"
+
+    def named(name: str, share: float = 1.0, **more: Any) -> Cause:
+        return cause(name, share, text=f"{told(name)}, since 2026-03-02 06:00 UTC", **more)
+
+    steps = [
+        verdict("open", causes=(named("a"),)),
+        verdict("update", causes=(named("b", 0.2),)),  # joins without a message
+        verdict("update", causes=(named("c", 0.9), named("d", 0.4), named("e", 0.05))),
+        verdict("update", causes=(named("a"),)),
+        verdict("update", "critical", (named("a", critical="accuracy is expected to fall"),)),
+    ]
+    with writing(engine) as connection:
+        model = make_model(connection)
+        channel = make_channel(connection, "https://example.org/")
+        for hour, step in enumerate(steps):
+            _apply(connection, model.id, step, NOW + hour * clock.HOUR)
+        events = alerts.list_events(connection, 1, _only(connection).id)
+        bodies = _bodies(connection, channel.id)
+    changes = [
+        f"Joined, and leads now: {told('c')}; joined: {told('d')}, {told('b')} (and 1 more)",
+        f"An earlier cause leads now: {told('a')}",
+        "Severity from warning to critical: accuracy is expected to fall",
+    ]
+    assert [event.type for event in events] == ["alert.firing", *["alert.updated"] * 3]
+    assert [event.text for event in events[1:]] == changes
+    assert [body.get("change") for body in bodies] == [None, *changes]
+    assert list(bodies[1]) == ["type", "timestamp", "change", "data"]
+    assert "change" not in bodies[1]["data"], "the data is the alert as the API shows it"
 
 
 HARM = "by the scores, accuracy is expected to fall from 0.77 to 0.62"

@@ -15,7 +15,7 @@ from monitor.evaluate.known import Figures, Known
 from monitor.ingest.writer import Writer
 from monitor.stats.values import Value
 from monitor.store import blocks
-from monitor.store.alerts import Alert, list_alerts, update_alert
+from monitor.store.alerts import Alert, AlertEvent, add_event, list_alerts, update_alert
 from monitor.store.session import reading, writing
 from tests.dashboards.conftest import settings_of
 from tests.dashboards.seeded import BASE, Seeded, jobs_until
@@ -54,6 +54,11 @@ def test_it_is_told_of_the_strongest_cause_that_the_alert_opened_on_whatever_lea
     html = pages.get(LINKS.alert(alert.id)).text
     shown = section(html)
     assert f"of {strongest['feature']}<" in shown and f"of {weaker['feature']}<" not in shown
+    assert "said what changed" not in html
+    with writing(seeded_engine) as connection:
+        add_event(connection, alert, AlertEvent(alert.opened_at + 1, "alert.updated", "keepwatch", "said what changed"))
+    history = pages.get(LINKS.alert(alert.id)).text.partition("What happened")[2]
+    assert re.search(r'Alert updated<span class="sub"><bdi>said what changed</bdi>', history)
     facts = re.findall(r"<dt>Joined</dt><dd>(.*?)</dd>", html)
     assert len(facts) == 3 and "<time" in facts[0] and facts[1:] == ["When the alert opened"] * 2
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
+from dashboards import words
 from dashboards.links import Links
 from monitor import clock
 from monitor.alerts.payload import alert_json, event_body
@@ -99,6 +100,24 @@ def test_a_page_names_the_zone_of_its_times_once(pages: TestClient) -> None:
     for address in ("/channels", "/silences"):
         text = re.sub(r"<[^>]+>", "", pages.get(address).text)
         assert text.count("Times in") == 1 and "Times in UTC, under the pointer" in text, address
+
+
+def test_a_delivery_names_its_alert_and_its_model_with_links(
+    pages: TestClient, seeded_engine: Engine, seeded: Seeded
+) -> None:
+    made = pages.post("/v1/channels", json={"kind": "webhook", "name": "on-call", "url": "https://1.1.1.1/hook"})
+    pages.post(f"/v1/channels/{made.json()['id']}/test")
+    latest = pages.get("/channels").text.partition("Latest deliveries")[2]
+    assert '<td data-name="Alert">–</td>' in latest, "a test is of no alert"
+    with writing(seeded_engine) as connection:
+        connection.execute(sa.update(t.delivery).values(alert_id=input_alert(seeded_engine), type="alert.updated"))
+    latest = pages.get("/channels").text.partition("Latest deliveries")[2]
+    (cell,) = re.findall(r'<td data-name="Alert">(.*?)</td>', latest)
+    assert f'<a href="{LINKS.alert(input_alert(seeded_engine))}"><bdi>{words.family("features")}</bdi></a>' in cell
+    assert f'<a href="{LINKS.model("churn")}"><bdi>churn</bdi></a>' in cell
+    with writing(seeded_engine) as connection:
+        connection.execute(sa.update(t.delivery).values(alert_id="alert_gone"))
+    assert '<td data-name="Alert">–</td>' in pages.get("/channels").text
 
 
 def test_a_channel_is_tested_switched_on_and_replayed_by_buttons(
