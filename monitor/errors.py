@@ -6,7 +6,7 @@ KeepwatchError                     one line that says what is wrong and what to 
 │   ├── Unauthorized          401
 │   ├── Forbidden             403
 │   ├── NotFound              404
-│   ├── NotAllowed            405
+│   ├── NotAllowed            405  `allow`: the methods that the address knows
 │   ├── Conflict              409
 │   ├── TooLarge              413
 │   ├── UnsupportedEncoding   415
@@ -15,6 +15,8 @@ KeepwatchError                     one line that says what is wrong and what to 
 │   └── Overloaded            503  `retry_after`
 └── SetupError                     the installation is not right: settings, schema, files (commands exit with 2)
 """
+
+from collections.abc import Sequence
 
 
 class KeepwatchError(Exception):
@@ -37,11 +39,13 @@ class Problem(KeepwatchError):
         *,
         errors: list[dict[str, str]] | None = None,
         retry_after: int | None = None,
+        allow: Sequence[str] = (),
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = errors or []
         self.retry_after = retry_after
+        self.allow = allow
 
 
 class Unreadable(Problem):

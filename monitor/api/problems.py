@@ -12,6 +12,7 @@ from sqlalchemy import exc as database
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from monitor import log
 from monitor.errors import (
@@ -27,6 +28,7 @@ from monitor.errors import (
 )
 
 TYPE = "application/problem+json"
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 RETRY_AFTER = 2  # seconds
 
 _log = log.get(__name__)
@@ -56,6 +58,8 @@ def render(problem: Problem, **more: Any) -> tuple[int, bytes, dict[str, str]]:
         retry_after = retry_after or RETRY_AFTER
     if retry_after is not None:
         headers["retry-after"] = str(retry_after)
+    if problem.allow:
+        headers["allow"] = ", ".join(problem.allow)
     if problem.status == 401:
         headers["www-authenticate"] = 'Bearer realm="keepwatch"'
     return problem.status, orjson.dumps(content), headers
@@ -167,14 +171,30 @@ def install(app: FastAPI, shown: Shown | None = None) -> None:
     """
 
     async def handle(request: Request, error: Exception) -> Response:
-        if shown is not None and isinstance(error, HTTPException) and error.status_code in (404, 405):
-            response = shown(request, _of_status(error.status_code))
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            error = _not_allowed(request)
+        if shown is not None and isinstance(error, HTTPException | NotAllowed):
+            problem = error if isinstance(error, NotAllowed) else _of_status(error.status_code)
+            response = shown(request, problem) if problem.status in (404, 405) else None
             if response is not None:
+                if problem.allow:
+                    response.headers["allow"] = ", ".join(problem.allow)
                 return response
         return respond(error, request.scope.get("path", ""), request.method)
 
     for kind in (Problem, HTTPException, RequestValidationError, database.SQLAlchemyError, SetupError):
         app.add_exception_handler(kind, handle)
+
+
+def _not_allowed(request: Request) -> NotAllowed:
+    """What says which methods an address has: those of every route of its path, not of the first one alone."""
+    asked = request.scope
+    allow = [
+        method
+        for method in _METHODS
+        if any(route.matches({**asked, "method": method})[0] == Match.FULL for route in request.app.routes)
+    ]
+    return NotAllowed(_DETAILS[405] + (f": it knows {', '.join(allow)}" if allow else ""), allow=allow)
 
 
 def unauthorized(authorization: str = "") -> Response:

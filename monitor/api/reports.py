@@ -8,7 +8,7 @@ from monitor import clock, reports
 from monitor.api.deps import Ctx, Cursor, JsonObject, Limit
 from monitor.errors import Conflict, Invalid
 from monitor.store import catalog, tasks
-from monitor.store.body import printable
+from monitor.store.body import printable, unknown
 from monitor.store.session import reading, writing
 
 router = APIRouter(tags=["reports"])
@@ -67,7 +67,8 @@ def ask_for_report(ctx: Ctx, response: Response, model: str, body: JsonObject) -
         raise Invalid.field("segment", "must be a text: NAME:VALUE")
     from_at, to_at = (_instant(body, name) for name in ("from", "to"))
     if body:
-        raise Invalid.field(printable(next(iter(body))), "is not a field that is known here")
+        field = next(iter(body))
+        raise Invalid.field(printable(field), unknown(field, ("from", "to", "segment")))
     if to_at <= from_at:
         raise Invalid.field("to", "must be later than `from`")
     with writing(ctx.engine) as connection:

@@ -10,7 +10,7 @@ from monitor.api.monitors import schema_of
 from monitor.errors import Invalid
 from monitor.evaluate.slicing import PREVIOUS, REFERENCE
 from monitor.store import catalog, tasks
-from monitor.store.body import printable
+from monitor.store.body import printable, unknown
 from monitor.store.session import reading, writing
 from monitor.store.tasks import Task
 
@@ -89,7 +89,8 @@ def follow_slice(ctx: Ctx, model: str, search: str, body: JsonObject) -> dict[st
     if name is not None and not isinstance(name, str):
         raise Invalid.field("name", "must be a text")
     if body:
-        raise Invalid.field(printable(next(iter(body))), "is not a field that is known here")
+        field = next(iter(body))
+        raise Invalid.field(printable(field), unknown(field, ("slice", "name")))
     with writing(ctx.engine) as connection:
         found = catalog.get_model(connection, ctx.principal.project_id, model)
         now, who = clock.now(), ctx.principal.name

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from monitor import clock
@@ -41,13 +42,31 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(map(printable, known[:MOST_LISTED])) + more
 
 
+def unknown(field: str, known: Iterable[str]) -> str:
+    """What is said of a field that nobody asks for: the name that was probably meant, where one is near."""
+    near = get_close_matches(field[:100], list(known), n=1)
+    return "is not a field that is known here" + (f": did you mean {near[0]}?" if near else "")
+
+
+class _Fields(dict[str, Any]):
+    """The fields of a body that are left; it remembers which were asked for, so that a mistyped one can be told."""
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        super().__init__(body)
+        self.known: dict[str, None] = {}
+
+    def pop(self, field: str, default: Any = None) -> Any:
+        self.known[field] = None
+        return super().pop(field, default)
+
+
 class Reader:
     """Takes fields out of a body and collects what is wrong with them."""
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         if not isinstance(body, Mapping):
             raise Invalid("the body must be a JSON object")
-        self.body = dict(body)
+        self.body = _Fields(body)
         self.errors: list[dict[str, str]] = []
 
     def wrong(self, field: str, detail: str) -> None:
@@ -55,7 +74,7 @@ class Reader:
 
     def finish(self) -> None:
         for field in self.body:
-            self.wrong(printable(field), "is not a field that is known here")
+            self.wrong(printable(field), unknown(field, self.body.known))
         if self.errors:
             first = self.errors[0]
             raise Invalid(f"{first['field']}: {first['detail']}", errors=self.errors[:100])

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from monitor import clock
 from monitor.errors import Invalid
 from monitor.store import slices
-from monitor.store.body import Reader, printable, text_error
+from monitor.store.body import Reader, printable, text_error, unknown
 from monitor.store.slices import Slice
 
 TASKS = ("binary", "multiclass", "regression")
@@ -182,7 +182,7 @@ class _ModelReader(Reader):
             "per": self.span("alert_budget.per", "90d", shortest=clock.HOUR, body=budget),
         }
         for name in budget:
-            self.wrong(f"alert_budget.{printable(name)}", "is not a field of an alert budget")
+            self.wrong(f"alert_budget.{printable(name)}", unknown(name, ("false_alarms", "per")))
         return read
 
     def segments(self) -> tuple[str, ...] | None:

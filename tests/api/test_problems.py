@@ -78,6 +78,48 @@ def test_every_error_is_a_problem(
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PATCH", "/v1/models/m", "DELETE, GET, PUT"),  # of three routes
+        ("PUT", "/v1/models/m/predictions", "POST"),
+        ("POST", "/openapi.json", "GET, HEAD"),
+        ("DELETE", "/alerts", "GET"),
+    ],
+)
+def test_who_takes_a_wrong_method_is_told_the_right_ones(
+    client: TestClient, admin: Headers, method: str, path: str, allow: str
+) -> None:
+    answer = client.request(method, path, headers=admin)
+    assert answer.status_code == 405 and answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["allow"] == allow
+    assert answer.json()["detail"] == f"this address does not know that method: it knows {allow}"
+    shown = client.request(method, path, headers={**admin, "accept": "text/html"})
+    assert (shown.status_code, shown.headers["allow"]) == (405, allow), "browsers are told, too"
+
+
+def test_who_mistypes_a_field_is_told_the_one_that_was_meant(client: TestClient, admin: Headers) -> None:
+    def errors(method: str, path: str, body: dict[str, object]) -> dict[str, str]:
+        answer = client.request(method, path, headers=admin, json=body)
+        assert answer.status_code == 422
+        return {one["field"]: one["detail"] for one in answer.json()["errors"]}
+
+    said = "is not a field that is known here"
+    assert errors("PUT", "/v1/models/m", {"task": "binary", "positive_clas": "yes"}) == {
+        "positive_clas": f"{said}: did you mean positive_class?"
+    }
+    body = {"task": "binary", "alert_budget": {"false_alarm": 2}, "zzz": 1, "label-delay": "1d"}
+    assert errors("PUT", "/v1/models/m", body) == {
+        "alert_budget.false_alarm": f"{said}: did you mean false_alarms?",
+        "zzz": said,
+        "label-delay": f"{said}: did you mean label_delay?",
+    }
+    stretch = {"from": "2026-03-02T00:00:00Z", "to": "2026-03-03T00:00:00Z"}
+    assert errors("POST", "/v1/models/m/reports", {**stretch, "segmnt": "a:b"}) == {
+        "segmnt": f"{said}: did you mean segment?"
+    }
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/v1/nothing", 404), ("PATCH", "/v1/models", 405), ("POST", "/raise/bug", 405), ("GET", "/raise/", 404)],
 )
