@@ -70,14 +70,16 @@ def _power(value: float) -> str:
     return f"{digits}·10{str(int(exponent)).translate(_SUPERSCRIPT)}".replace("-", MINUS)
 
 
-def points(change: float | None, low: float | None = None, high: float | None = None) -> tuple[str, str]:
+def points(
+    change: float | None, low: float | None = None, high: float | None = None, unit: str = "points"
+) -> tuple[str, str]:
     """A change of a share in percentage points, and its interval: ("−4.2 points", "−5.1 to −3.3 points")."""
 
     def one(value: float) -> str:
         return f"{value * 100:+.1f}".replace("-", MINUS)
 
-    between = "" if low is None or high is None else f"{one(low)} to {one(high)}{_SPACE}points"
-    return NONE if change is None else f"{one(change)}{_SPACE}points", between
+    between = "" if low is None or high is None else f"{one(low)} to {one(high)}{_SPACE}{unit}"
+    return NONE if change is None else f"{one(change)}{_SPACE}{unit}", between
 
 
 def percent(share: float | None) -> str:

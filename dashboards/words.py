@@ -85,7 +85,7 @@ FAMILIES = {
     "volume": "Traffic changed",
     "latency": "Latency rose",
     "quality": "Data quality fell",
-    "multivariate": "Inputs go together otherwise",
+    "multivariate": "Joint drift of inputs",
 }
 
 ADVICE = {
@@ -126,7 +126,7 @@ MONITOR_ADVICE = (
 
 @dataclass(frozen=True)
 class CauseWords:
-    """How a watched signal is told: the unit of its effect ("PSI", "share", "ratio"), and the metric that charts it."""
+    """How a watched signal is told: its effect's unit (as in monitor/alerts/effects), and the metric that charts it."""
 
     title: str
     unit: str
@@ -141,11 +141,11 @@ CAUSES = {
     "invalid_share": CauseWords("Values that are not finite", "share", "psi"),
     "out_of_range_share": CauseWords("Values out of range", "share", "out_of_range_share"),
     "stuck_share": CauseWords("A stuck value", "share", "psi"),
-    "log_loss": CauseWords("Log loss", "", "log_loss"),
+    "log_loss": CauseWords("Log loss", "log loss", "log_loss"),
     "prediction_drift": CauseWords("Distribution of predictions", "PSI", "psi"),
     "score_drift": CauseWords("Distribution of scores", "PSI", "psi"),
-    "correlation": CauseWords("Correlation", "", "psi"),
-    "classifier_auc": CauseWords("Joint distribution", "AUC", "psi"),
+    "correlation": CauseWords("Correlation", "correlation", "psi"),
+    "classifier_auc": CauseWords("Joint distribution", "AUC above chance", "psi"),
     "latency": CauseWords("Latency", "PSI", "latency_p50"),
     "volume": CauseWords("Traffic", "ratio", "volume"),
     "error_rate": CauseWords("Errors", "share", "error_rate"),

@@ -14,6 +14,7 @@ from dashboards.pages import stretch as stretches
 from dashboards.pages.charts import Chart
 from dashboards.theme import State
 from monitor import clock
+from monitor.alerts import effects
 from monitor.errors import Invalid
 from monitor.evaluate import series as data
 from monitor.evaluate.loaded import with_schema
@@ -188,10 +189,15 @@ def budget(model: Model) -> str:
 def _effect(cause: alerts.Cause, unit: str) -> tuple[str, str]:
     """The change and its interval as text, in the unit of the signal."""
     if unit == "share":
-        return formats.points(cause.effect, cause.low, cause.high)
-    shown = "share" if unit == "ratio" else ""
-    effect = formats.signed(cause.effect, shown) if unit != "PSI" else f"PSI {formats.number(cause.effect)}"
-    return effect, formats.interval(cause.low, cause.high, shown)
+        return formats.points(cause.effect, cause.low, cause.high, effects.NAMED.get(cause.metric, "points"))
+    if unit == "PSI":
+        return f"PSI {formats.number(cause.effect)}", formats.interval(cause.low, cause.high)
+    if unit == "ratio":
+        return formats.signed(cause.effect, "share"), formats.interval(cause.low, cause.high, "share")
+    between = formats.interval(cause.low, cause.high)
+    if not unit or cause.effect is None:
+        return formats.signed(cause.effect), between
+    return f"{formats.signed(cause.effect)} {unit}", f"{between} {unit}" if between else ""
 
 
 def _place(metric: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from monitor import clock
+from monitor.alerts import effects
 from monitor.store.outbox import Delivery
 
 CAUSES = 3
@@ -130,20 +131,22 @@ def _lines(data: Mapping[str, Any]) -> list[Line]:
     """The causes of an alert; of a message about several alerts, those."""
     causes = data.get("causes")
     if isinstance(causes, list) and causes:
-        return [Line(str(one.get("text") or one.get("metric") or ""), _effect(one)) for one in causes]
+        by_hand = str(data.get("family") or "").startswith("monitor:")
+        return [Line(str(one.get("text") or one.get("metric") or ""), _effect(one, by_hand)) for one in causes]
     alerts = data.get("alerts")
     if isinstance(alerts, list):
         return [Line(str(one.get("text") or ""), str(one.get("severity") or "")) for one in alerts]
     return []
 
 
-def _effect(cause: Mapping[str, Any]) -> str:
+def _effect(cause: Mapping[str, Any], is_monitor: bool) -> str:
+    """A monitor by hand has the value that met its rule in place of a change."""
     effect, low, high = (cause.get(name) for name in ("effect", "low", "high"))
+    if not is_monitor:
+        return effects.told(str(cause.get("metric") or ""), effect, low, high)
     if effect is None:
         return ""
-    if low is None or high is None:
-        return f"effect {effect:.3g}"
-    return f"effect {effect:.3g}, 95 % {low:.3g} to {high:.3g}"
+    return f"value {effect:.3g}" + ("" if low is None or high is None else f", 95 % {low:.3g} to {high:.3g}")
 
 
 def _sure(data: Mapping[str, Any]) -> str:

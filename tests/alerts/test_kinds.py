@@ -14,7 +14,9 @@ from jsonschema import Draft6Validator, Draft202012Validator, ValidationError
 from slack_sdk.errors import SlackObjectFormationError
 from slack_sdk.models.blocks import Block
 
+from dashboards.words import CAUSES
 from monitor import clock
+from monitor.alerts import effects
 from monitor.alerts.kinds import alertmanager, pagerduty, slack, teams
 from monitor.alerts.message import plain_text, read_message
 from monitor.alerts.picture import Curve, draw
@@ -58,9 +60,38 @@ def test_a_message_says_what_since_when_how_sure_and_the_three_strongest_causes(
     assert found.since == "2027-01-15 06:00 UTC"
     assert found.sure == "evidence 9,120, 4.22 times the threshold; at most 1 false alarm per 90d"
     assert [line.text for line in found.causes] == [f"`f{n}` moved up by 0.4 sd" for n in range(3)] and found.more == 2
-    assert found.causes[0].effect == "effect 0.3, 95 % 0.2 to 0.4"
+    assert found.causes[0].effect == "effect PSI 0.3, 95 % 0.2 to 0.4"
     text = plain_text(found)
     assert "and 2 more" in text and text.rstrip().endswith("https://keepwatch.example/alerts/alert_1")
+
+
+@pytest.mark.parametrize(
+    ("metric", "effect", "said"),
+    [
+        ("accuracy", (-0.125, -0.14, -0.11), "effect -12.5 accuracy points, 95 % -14 to -11"),
+        ("missing_share", (0.3, 0.2, 0.4), "effect +30 points, 95 % +20 to +40"),
+        ("volume", (-0.16, -0.24, -0.07), "effect -16 %, 95 % -24 to -7"),
+        ("log_loss", (0.709, 0.486, 0.932), "effect +0.709 log loss, 95 % +0.486 to +0.932"),
+        ("correlation", (-1.2, -1.3, -1.1), "effect -1.2 correlation, 95 % -1.3 to -1.1"),
+        ("classifier_auc", (0.42, 0.32, None), "effect +0.42 AUC above chance"),
+        ("unheard_of", (0.3, 0.2, 0.4), "effect 0.3, 95 % 0.2 to 0.4"),
+        ("psi", (None, None, None), ""),
+    ],
+)
+def test_an_effect_says_of_what_it_is(
+    metric: str, effect: tuple[float | None, float | None, float | None], said: str
+) -> None:
+    assert effects.told(metric, *effect) == said
+
+
+def test_pages_and_messages_tell_every_signal_in_the_same_unit() -> None:
+    assert {name: told.unit for name, told in CAUSES.items()} == effects.UNITS
+
+
+def test_what_a_monitor_by_hand_found_is_a_value_not_a_change() -> None:
+    causes = [{"metric": "accuracy", "text": "low", "effect": 0.7, "low": 0.65, "high": 0.75}]
+    found = read_message(message(family="monitor:low", causes=causes))
+    assert found.causes[0].effect == "value 0.7, 95 % 0.65 to 0.75"
 
 
 def test_a_message_of_an_update_says_what_changed_first() -> None:

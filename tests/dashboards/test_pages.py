@@ -152,6 +152,26 @@ def test_an_alert_page_ranks_causes_and_draws_each(pages: TestClient, seeded_eng
     assert "first evidence" in html
 
 
+def test_an_effect_has_the_unit_of_its_cause(pages: TestClient, seeded_engine: Engine) -> None:
+    bare = {"feature": None, "segment": None, "share": 0.5, "text": "changed"}
+    causes = [
+        {**bare, "metric": "accuracy", "effect": -0.031, "low": -0.045, "high": -0.017},
+        {**bare, "metric": "classifier_auc", "effect": 0.42, "low": 0.32, "high": 0.5},
+        {**bare, "metric": "log_loss", "effect": 0.7, "low": None, "high": None},
+    ]
+    alert = alert_ids(seeded_engine)["features"]
+    with seeded_engine.begin() as connection:
+        connection.execute(sa.update(t.alert).where(t.alert.c.id == alert).values(causes=json.dumps(causes)))
+    facts = re.findall(r"<dt>(?:Effect|95 % interval)</dt><dd>(.*?)</dd>", pages.get(LINKS.alert(alert)).text)
+    assert [fact.replace("\N{NO-BREAK SPACE}", " ").replace("\N{NARROW NO-BREAK SPACE}", " ") for fact in facts] == [
+        "−3.1 accuracy points",
+        "−4.5 to −1.7 accuracy points",
+        "+0.420 AUC above chance",
+        "0.320 to 0.500 AUC above chance",
+        "+0.700 log loss",
+    ]
+
+
 def test_charts_have_a_sentence_and_the_same_numbers_as_a_table(pages: TestClient, seeded: Seeded) -> None:
     html = pages.get(LINKS.feature(seeded.drifting, "amount", range_="all")).text
     plots = re.findall(r'role="img" aria-label="([^"]+)"', html)
