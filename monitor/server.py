@@ -21,7 +21,7 @@ from monitor.app import create_app
 from monitor.errors import SetupError
 from monitor.ingest.writer import Writer
 from monitor.installation import is_loopback
-from monitor.settings import Settings
+from monitor.settings import Settings, of_worker
 
 DRAIN_SECONDS = 4  # for answers that are under way: what waits to be written is a second's work
 KEEP_ALIVE_SECONDS = 75  # of an idle connection: longer than the proxies and pools in front, which give it up first
@@ -144,7 +144,7 @@ class WorkerProcess:
         while not self._over.is_set():
             # A session of its own: Ctrl-C reaches the parent alone, which then stops the child in order.
             self._child = subprocess.Popen(  # noqa: S603 - our own command
-                self._command, stdin=subprocess.DEVNULL, start_new_session=True
+                self._command, stdin=subprocess.DEVNULL, start_new_session=True, env=of_worker()
             )
             code = self._child.wait()
             if self._over.is_set():

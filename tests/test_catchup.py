@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Engine
 
-from monitor import clock, jobs, leadership, reports, worker
+from monitor import clock, jobs, leadership, reports, server, worker
 from monitor.catchup import CatchUp
 from monitor.clock import DAY
 from monitor.evaluate import nightly
@@ -209,6 +209,32 @@ def _claimed(connection: Any) -> tasks.Claim:
     taken = tasks.claim(connection, "report", "test", clock.now(), DAY)
     assert taken is not None
     return taken
+
+
+def test_a_worker_of_serve_has_one_thread_for_matrices_unless_somebody_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Started(Exception):
+        pass
+
+    def environment() -> dict[str, str]:
+        given: dict[str, Any] = {}
+
+        def popen(*_: object, **more: Any) -> None:
+            given.update(more)
+            raise Started
+
+        monkeypatch.setattr(server.subprocess, "Popen", popen)
+        with pytest.raises(Started):
+            server.WorkerProcess()._supervise()
+        found: dict[str, str] = given["env"]
+        return found
+
+    monkeypatch.setenv("KEEPWATCH_TICK", "7s")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    assert environment()["OPENBLAS_NUM_THREADS"] == "1" and environment()["KEEPWATCH_TICK"] == "7s"
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "4")
+    assert environment()["OPENBLAS_NUM_THREADS"] == "4"
 
 
 def test_no_job_of_a_worker_waits_for_another(sqlite_settings: Settings) -> None:
