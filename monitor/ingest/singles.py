@@ -48,6 +48,7 @@ class Singles:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._last = 0  # how many were decoded together last
+        self._behind = 0  # how many waited already when those were answered
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="singles", daemon=True)
@@ -112,7 +113,8 @@ class Singles:
         for _ in range(MOST_LOOKS):
             came = self._queue.qsize()
             quiet = quiet + 1 if came == before else 0
-            if came + 1 >= min(self._last, MOST) or quiet == QUIET_LOOKS:  # everybody is back, or nobody comes any more
+            # Everybody is back beside those who were left behind, or nobody comes any more.
+            if came + 1 >= min(self._last + self._behind, MOST) or quiet == QUIET_LOOKS:
                 return
             before = came
             time.sleep(LOOK_SECONDS)
@@ -127,15 +129,38 @@ class Singles:
         written: list[Future[Answer]] = []
         joined, alone = _joined(group, model, times)
         if joined is not None:
-            written += _into(self._writer, model, joined, owner, group)
+            written += self._into(model, joined, owner, group)
         for single in (group[place] for place in alone):
             try:
                 batch = validate_predictions(decode_predictions(single.body, model), model, times)
             except KeepwatchError as error:
                 single.answered.set_exception(error)
             else:
-                written += _into(self._writer, model, batch, owner, [single])
+                written += self._into(model, batch, owner, [single])
         return written
+
+    def _into(self, model: Model, batch: PredictionBatch, owner: str, group: list[_Single]) -> "list[Future[Answer]]":
+        """Submit a batch whose rows' places are places in the group; when it is committed, each gets its own answer."""
+        senders = [int(place) for place in batch.index] + [one.index for one in batch.rejected]
+
+        def share(done: "Future[Answer]") -> None:
+            self._behind = self._queue.qsize()
+            error = done.exception()
+            answers = {} if error is not None else _shares(done.result(), batch)
+            for place in senders:
+                if error is not None:
+                    group[place].answered.set_exception(error)
+                else:
+                    group[place].answered.set_result(answers[place])
+
+        try:
+            written = self._writer.submit(model, batch, owner)
+        except KeepwatchError as error:
+            for place in senders:
+                group[place].answered.set_exception(error)
+            return []
+        written.add_done_callback(share)
+        return [written]
 
 
 def _fail(group: list[_Single], error: Exception) -> None:
@@ -155,31 +180,6 @@ def _joined(group: list[_Single], model: Model, times: Times) -> tuple[Predictio
         return validate_predictions(draft, model, times), alone
     except Invalid:  # together they have too many names of tags, say
         return None, everyone
-
-
-def _into(
-    writer: Writer, model: Model, batch: PredictionBatch, owner: str, group: list[_Single]
-) -> "list[Future[Answer]]":
-    """Submit a batch whose rows' places are places in the group; when it is committed, each gets its own answer."""
-    senders = [int(place) for place in batch.index] + [one.index for one in batch.rejected]
-
-    def share(done: "Future[Answer]") -> None:
-        error = done.exception()
-        answers = {} if error is not None else _shares(done.result(), batch)
-        for place in senders:
-            if error is not None:
-                group[place].answered.set_exception(error)
-            else:
-                group[place].answered.set_result(answers[place])
-
-    try:
-        written = writer.submit(model, batch, owner)
-    except KeepwatchError as error:
-        for place in senders:
-            group[place].answered.set_exception(error)
-        return []
-    written.add_done_callback(share)
-    return [written]
 
 
 def _shares(answer: Answer, batch: PredictionBatch) -> dict[int, Answer]:

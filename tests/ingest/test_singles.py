@@ -159,3 +159,23 @@ def test_a_crowd_that_is_back_is_not_waited_for_any_longer(writer: Writer, monke
     assert len(made._next()[0]) == singles.CROWD
     come(singles.CROWD - 3)
     assert len(made._next()[0]) == singles.CROWD  # after one look: a second would end the iterator
+
+
+def test_those_who_came_too_late_for_a_crowd_are_of_the_next_one_with_it(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Singles(writer)
+
+    def come(number: int) -> None:
+        for _ in range(number):
+            made.submit(1, "loan", b'{"features": {"age": 1}}')
+
+    come(singles.CROWD)
+    crowd, _ = made._next()
+    come(2)
+    for committed in made._pass_on(1, "loan", "", crowd):
+        committed.result(30)
+    come(singles.CROWD - 1)
+    late = iter([1])
+    monkeypatch.setattr(singles.time, "sleep", lambda seconds: come(next(late)))
+    assert len(made._next()[0]) == singles.CROWD + 2
