@@ -1,12 +1,13 @@
 """How long every page takes, how many bytes it is and how often it asks the database, with a year of hourly windows.
 
-    python -m tests.benchmarks.dashboard [--rows N … --features F --repeat R]
+    python -m tests.benchmarks.dashboard [--rows N … --features F --repeat R] [--paint]
 
 The same year is made with 10**5 and with 10**8 simulated rows; 100 features, a tag with 20 values as segments; and
 beside it, in a project of their own, a thousand models for the list. Server
 time is the whole answer, from the request's arrival at the application to its last byte, without the network; the first
 request of each page is told apart, since it fills what later ones find kept. Bytes are those that a browser receives,
-compressed, without the chart script. The last line is one JSON object.
+compressed, without the chart script. --paint opens the pages of the largest year in Chromium too. The last line is one
+JSON object.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from monitor.store.alerts import list_alerts
 from monitor.store.migrate import upgrade
 from monitor.store.session import make_engine, reading, writing
 from tests.benchmarks.many import PROJECT, make_many
+from tests.benchmarks.paint import MOST_PAINT_MS, first_paints
 from tests.benchmarks.year import make_year
 
 BASE = "http://127.0.0.1:8000"
@@ -144,8 +146,10 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=100)
     parser.add_argument("--repeat", type=int, default=9, help="requests of each page after the first")
     parser.add_argument("--folder", type=Path, help="keep the databases there, and use those that are there")
+    parser.add_argument("--paint", action="store_true", help="measure the first paint in Chromium too")
     options = parser.parse_args()
     measured: list[Measured] = []
+    paints: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as temporary:
         for rows in options.rows:
             path = (options.folder or Path(temporary)) / f"year-{rows}-{options.features}.db"
@@ -160,14 +164,18 @@ def main() -> None:
                 print(f"\r{rows:,} rows made in {time.perf_counter() - began:.0f} s", " " * 40, file=sys.stderr)
             measured += measure(engine, settings, pages(engine, "year"), 1, rows, options.repeat)
             measured += measure(engine, settings, many_pages(), PROJECT, rows, options.repeat)
+            if options.paint and rows == max(options.rows):
+                paints = first_paints(settings.url, pages(engine, "year"), options.repeat)
             engine.dispose()
     print(f"{'page':28}{'rows':>13}{'ms':>8}{'cpu ms':>8}{'first':>8}{'kB':>8}{'queries':>9}")
     for one in measured:
         late = " *" if one.ms > MOST_MS or one.bytes > MOST_BYTES else ""
         numbers = f"{one.ms:>8.1f}{one.cpu_ms:>8.1f}{one.first_ms:>8.1f}{one.bytes / 1000:>8.1f}{one.queries:>9}"
         print(f"{one.page:28}{one.rows:>13,}{numbers}{late}")
-    print(f"* above {MOST_MS} ms or {MOST_BYTES // 1000} kB")
-    print(json.dumps({"pages": [asdict(one) for one in measured], "rows": max(options.rows)}))
+    print(f"* above {MOST_MS} ms or {MOST_BYTES // 1000} kB, or a first paint later than {MOST_PAINT_MS} ms")
+    for name, ms in paints.items():
+        print(f"{name:28}first paint {ms:8.0f} ms{' *' if ms > MOST_PAINT_MS else ''}")
+    print(json.dumps({"pages": [asdict(one) for one in measured], "rows": max(options.rows), "paint_ms": paints}))
 
 
 if __name__ == "__main__":
