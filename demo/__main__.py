@@ -92,6 +92,8 @@ def run(server: Server, receiver: Receiver, console: Console) -> None:
     client.close()
     _print_alerts(console, alerts)
     _print_deliveries(console, receiver)
+    if not any(alert["family"] == "multivariate" for alert in alerts):
+        console.print("Joint drift is judged by night, and still catches up: what it finds comes within minutes.")
     if receiver.refused:
         raise DemoError(f"{len(receiver.refused)} webhook deliveries were refused: {receiver.refused[0]}")
     console.print(f"\nDashboard: {server.login_url()}", soft_wrap=True)
