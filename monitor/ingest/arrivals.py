@@ -8,26 +8,30 @@ import asyncio
 from collections import deque
 from concurrent.futures import Future
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 T = TypeVar("T")
 
 
 class _Arrivals:
     """What came for one loop and is not handed out yet. Its flag says that the loop will look: whoever adds something
-    wakes it otherwise, and the loop lowers the flag before it looks, so nothing is left lying."""
+    wakes it otherwise, and the loop lowers the flag before it looks, so nothing is left lying.
+
+    The loop is held weakly: this is kept as long as that lives.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self._loop = ref(loop)
         self._come: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
         self._looks = False
 
     def add(self, waiting: "asyncio.Future[Any]", done: "Future[Any]") -> None:
         """In the thread that has the answer."""
         self._come.append((waiting, done))
-        if not self._looks and not self._loop.is_closed():
+        loop = self._loop()
+        if not self._looks and loop is not None and not loop.is_closed():
             self._looks = True
-            self._loop.call_soon_threadsafe(self._hand_out)
+            loop.call_soon_threadsafe(self._hand_out)
 
     def _hand_out(self) -> None:
         self._looks = False

@@ -1,8 +1,10 @@
 """Answers of another thread reach the event loop: all of them, errors too, and whoever has gone disturbs nobody."""
 
 import asyncio
+import gc
 import threading
 from concurrent.futures import Future
+from weakref import ref
 
 from monitor.errors import Overloaded
 from monitor.ingest.arrivals import awaited
@@ -58,3 +60,15 @@ def test_an_answer_after_the_loop_has_closed_is_let_go() -> None:
     asyncio.run(asks())
     late.set_result(1)
     assert late.result() == 1
+
+
+def test_a_loop_that_is_over_is_not_kept() -> None:
+    async def asks() -> "ref[asyncio.AbstractEventLoop]":
+        there = Future[int]()
+        there.set_result(1)
+        await awaited(there)
+        return ref(asyncio.get_running_loop())
+
+    loop = asyncio.run(asks())
+    gc.collect()
+    assert loop() is None
