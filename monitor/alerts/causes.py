@@ -44,6 +44,17 @@ def merge(earlier: Sequence[dict[str, Any]], causes: Iterable[Cause], now: int) 
     return _with_reason(found, fit(found))
 
 
+def over(earlier: Sequence[dict[str, Any]], causes: Iterable[Cause], severity: str) -> tuple[dict[str, Any], ...]:
+    """The causes of an alert that was resolved, when another alarm opens it again: what made it critical then is past.
+
+    It holds on when the alarm is critical too and gives no reason of its own: a person has resolved the alert, and the
+    incident has gone on.
+    """
+    if severity == "critical" and all(cause.critical is None for cause in causes):
+        return tuple(earlier)
+    return tuple({**cause, "critical": None} for cause in earlier)
+
+
 def _with_reason(causes: Sequence[dict[str, Any]], kept: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     """The causes that are kept; the reason for being critical goes over to the first when its own cause is not."""
     reason = reason_of(causes)

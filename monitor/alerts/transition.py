@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from monitor import clock
-from monitor.alerts.causes import changes, key, merge, sentence
+from monitor.alerts.causes import changes, key, merge, over, sentence
 from monitor.alerts.mute import Why
 from monitor.alerts.notify import announce
 from monitor.errors import Conflict
@@ -261,12 +261,14 @@ def _opened(
 
 
 def _joined(current: Alert, verdict: Verdict, now: int) -> Alert:
-    causes = merge(current.causes, verdict.causes, now)
+    resolved = current.state == "resolved"
+    earlier = over(current.causes, verdict.causes, verdict.severity) if resolved else current.causes
+    causes = merge(earlier, verdict.causes, now)
     highest = max(current.severity, verdict.severity, key=SEVERITIES.index)
-    severity = verdict.severity if current.state == "resolved" else highest
+    severity = verdict.severity if resolved else highest
     return replace(
         current,
-        state="firing" if current.state == "resolved" else current.state,
+        state="firing" if resolved else current.state,
         severity=severity,
         resolved_at=None,
         updated_at=now,

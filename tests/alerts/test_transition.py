@@ -157,6 +157,25 @@ def test_a_warning_gives_no_reason_for_being_critical(engine: Engine) -> None:
         _apply(connection, model.id, verdict("open"), now=NOW + clock.HOUR)
         alert = _only(connection)
     assert alert.severity == "warning" and "critical" not in alert.text
+    assert {one["feature"]: one["critical"] for one in alert.causes} == {"distance": None, "dewp": None}
+
+
+def test_an_alert_that_opens_again_is_critical_for_what_is_wrong_now(engine: Engine) -> None:
+    """Not for what was wrong the last time; what a person has resolved and goes on keeps its reason."""
+    over = (verdict("open", "critical", (cause("dewp", critical=HARM),)), verdict("resolve"))
+    texts = []
+    with writing(engine) as connection:
+        model = make_model(connection)
+        _apply(connection, model.id, *over)
+        for hour, causes in enumerate(((cause("wind", critical="accuracy fell"),), (cause("dewp"),)), 1):
+            _apply(connection, model.id, verdict("open", "critical", causes), now=NOW + hour * clock.HOUR)
+            texts.append(_only(connection).text)
+            resolve(connection, 1, _only(connection).id, "ann", NOW + hour * clock.HOUR, URL)
+        _apply(connection, model.id, verdict("open", "warning"), now=NOW + 3 * clock.HOUR)
+        _apply(connection, model.id, verdict("update", "critical"), now=NOW + 4 * clock.HOUR)
+    assert texts[0] == "churn: PSI of wind 0.3 (and 1 more); critical: accuracy fell"
+    assert texts[1] == "churn: PSI of dewp 0.3 (and 1 more); critical: accuracy fell"
+    assert "critical" not in _text(engine), "a sudden rise, of which no cause says why: not what was over before"
 
 
 def test_an_alert_has_exactly_the_fields_of_the_contract(engine: Engine) -> None:
@@ -394,6 +413,11 @@ def _apply(
 ) -> None:
     at = next((v for v in verdicts if isinstance(v, int)), now)
     apply(connection, 1, model_id, name, [v for v in verdicts if isinstance(v, Verdict)], at, URL)
+
+
+def _text(engine: Engine) -> str:
+    with reading(engine) as connection:
+        return _only(connection).text
 
 
 def _only(connection: Connection) -> Alert:
