@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from monitor import clock
+from monitor.alerts.causes import fit
 from monitor.store.alerts import SEVERITIES, Alert
 from monitor.store.channels import Channel
 
@@ -74,7 +75,7 @@ def digest_body(at: int, found: Sequence[Alert], digest_id: str, public_url: str
         resolved_at=None if still_open else at,
         evidence=max(one.evidence for one in found),
         budget={"false_alarms": None, "per": None, "threshold": None},
-        causes=tuple(_leading(one) for one in ranked[:3] if one.causes),
+        causes=fit([_leading(one) for one in ranked[:3] if one.causes]),
         text=f"{len(found)} alerts of {named}{more}",
     )
     data = {**alert_json(summary, public_url), "url": f"{public_url.rstrip('/')}/alerts", "count": len(found)}

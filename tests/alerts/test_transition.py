@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from monitor import clock
 from monitor.alerts.causes import merge
-from monitor.alerts.payload import MAX_BODY, alert_json
+from monitor.alerts.payload import MAX_BODY, alert_json, digest_body
 from monitor.alerts.transition import Reason, acknowledge, apply, decide, resolve
 from monitor.errors import Conflict, NotFound
 from monitor.stats.verdict import Cause, Verdict
@@ -337,6 +337,20 @@ def test_a_hostile_verdict_still_makes_a_small_and_valid_message(engine: Engine)
     data = json.loads(raw)["data"]
     assert data["evidence"] > 1e308 and len(data["causes"]) >= 2
     assert data["causes"][1]["effect"] is None and data["causes"][1]["high"] is None
+
+
+def test_a_digest_of_hostile_alerts_stays_below_its_bound(engine: Engine) -> None:
+    """What ends can always be told: a message that cannot be written would undo the end of the alert."""
+    segment = "\x02" * 256 + ":" + "\x03" * 256
+    hostile = cause(None, segment=segment, text=segment * 2, critical="\x04" * 600)
+    with writing(engine) as connection:
+        for place in range(4):
+            name = f"{place}" + "m" * 127
+            model = make_model(connection, name)
+            _apply(connection, model.id, verdict("open", "critical", (hostile,)), name=name)
+        found, _ = alerts.list_alerts(connection, 1, limit=10)
+    digest = json.loads(digest_body(NOW, found, "digest", URL))["data"]
+    assert digest["count"] == 4 and digest["causes"] and digest["alerts"]
 
 
 def test_acknowledging_and_resolving_by_hand_is_told_once(engine: Engine) -> None:
