@@ -31,6 +31,17 @@ def _give_up(engine: Engine, settings: Settings, model: Model, now: int, wall: i
     return total
 
 
+def _unneeded(engine: Engine, model: Model, before: int) -> int:
+    """Up to which instant nothing is left to be said of rows that are older than `before`.
+
+    It is asked before each step: another model's rows may take minutes to go, and meanwhile windows and days come to be
+    known that have their evidence to give.
+    """
+    with reading(engine) as connection:
+        needed = due.undecided_from(connection, model), nightly.undecided_from(connection, model)
+    return min(one for one in (before, *needed) if one is not None)
+
+
 def _expire(engine: Engine, model: Model, before: int, place: Place | None) -> int:
     if place is None:
         return retention.expire_blocks(engine, model.id, before)
@@ -69,14 +80,10 @@ def sweep(engine: Engine, settings: Settings, wall: int) -> int:
     with reading(engine) as connection:
         models = [catalog.get_model_by_id(connection, model_id) for model_id in catalog.model_ids(connection)]
         clocks = [catalog.model_now(connection, model, wall) for model in models]
-        undecided = [
-            (due.undecided_from(connection, model), nightly.undecided_from(connection, model)) for model in models
-        ]
-    for model, now, needed in zip(models, clocks, undecided, strict=True):
+    for model, now in zip(models, clocks, strict=True):
         before = now - settings.retention_us - model.config.label_delay_us
-        oldest = min(one for one in (before, *needed) if one is not None)
         try:
-            while rows := _expire(engine, model, oldest, place):
+            while rows := _expire(engine, model, _unneeded(engine, model, before), place):
                 removed += rows
             _expire_outcomes(engine, model, before, place)
         except (OSError, pa.ArrowException, SetupError) as error:  # the archive's fault: its rows stay, and come again

@@ -205,6 +205,42 @@ def test_rows_of_days_that_are_not_judged_yet_outlive_the_retention(
         assert connection.exec_driver_sql("SELECT sum(rows) FROM block").scalar() == 120, "then they go"
 
 
+def test_rows_of_a_model_without_live_traffic_are_not_kept_for_the_test(
+    sqlite_engine: Engine, sqlite_settings: Settings
+) -> None:
+    """It judges live rows alone: what a shadow goes on to log after them has its time like any other."""
+    log = late(sqlite_engine)
+    worked = jobs.Jobs(sqlite_engine, sqlite_settings, Always())
+    for day in (20, 300):
+        shadow = [{**row, "role": "shadow"} for row in rows(0, False, f"shadow{day}-")]
+        log.predictions([{**row, "timestamp": row["timestamp"] + day * DAY} for row in shadow])
+    jobs.evaluate_fully(sqlite_engine, sqlite_settings, log.model_id, START)
+    worked.nightly()
+    assert judged_to(log) == NIGHTS + 1
+    jobs.sweep(sqlite_engine, sqlite_settings, START)
+    with reading(sqlite_engine) as connection:
+        assert connection.exec_driver_sql("SELECT sum(rows) FROM block").scalar() == 120, "those of day 300"
+
+
+def test_rows_that_are_profiled_while_a_sweep_goes_on_keep_their_windows(
+    sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = made(sqlite_engine, "1d")
+    for day in (0, 300):
+        log.predictions([{**row, "timestamp": row["timestamp"] + day * DAY} for row in rows(0, False, f"of{day}-")])
+    real = catalog.model_now
+
+    def model_now(*given: Any) -> int:
+        log.build()
+        return real(*given)
+
+    monkeypatch.setattr(catalog, "model_now", model_now)
+    jobs.sweep(sqlite_engine, sqlite_settings, START)
+    with reading(sqlite_engine) as connection:
+        assert connection.exec_driver_sql("SELECT sum(rows) FROM block").scalar() == 240
+    assert log.evaluate()[0].evaluated
+
+
 def _claimed(connection: Any) -> tasks.Claim:
     taken = tasks.claim(connection, "report", "test", clock.now(), DAY)
     assert taken is not None

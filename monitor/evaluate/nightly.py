@@ -92,14 +92,18 @@ def judge_days(
 
 
 def undecided_from(connection: Connection, model: Model) -> int | None:
-    """From which instant on rows are needed for days that are not judged yet; None when the test is not at work.
+    """From which instant on rows are needed for days that are not judged yet; None when no such day has live rows, or
+    the test is not at work.
 
     A long import is judged for minutes after its rows have come, and by the model's own clock they may be over the
-    retention already: without this the first sweep would take days away from under the test.
+    retention already: without this the first sweep would take days away from under the test. What a model without live
+    rows goes on to log has its time like any other.
     """
     number = profiles.current_number(connection, model.id)
     reference = reference_for(connection, model.id, number, windows=False) if number else None
-    return None if reference is None else stored.judged_to(connection, model.id, reference.stored.id)
+    judged = None if reference is None else stored.judged_to(connection, model.id, reference.stored.id)
+    first = None if judged is None else profiles.first_start(connection, model.id, DAY_SPAN, judged)
+    return None if first is None else windows.start_of(first, DAY, model.config.timezone)
 
 
 def _next(connection: Connection, model: Model, before: Memory | None, now: int) -> _Night | None:
