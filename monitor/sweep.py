@@ -38,7 +38,7 @@ def _unneeded(engine: Engine, model: Model, before: int) -> int:
     known that have their evidence to give.
     """
     with reading(engine) as connection:
-        needed = due.undecided_from(connection, model), nightly.undecided_from(connection, model)
+        needed = due.undecided_from(connection, model), nightly.undecided_from(connection, model, before)
     return min(one for one in (before, *needed) if one is not None)
 
 

@@ -222,6 +222,35 @@ def test_rows_of_a_model_without_live_traffic_are_not_kept_for_the_test(
         assert connection.exec_driver_sql("SELECT sum(rows) FROM block").scalar() == 120, "those of day 300"
 
 
+def test_rows_of_days_before_the_first_night_outlive_the_retention(
+    sqlite_engine: Engine, sqlite_settings: Settings
+) -> None:
+    """The models of an import have their first nights one after the other, and a sweep may come before that."""
+    log = late(sqlite_engine)
+    worked = jobs.Jobs(sqlite_engine, sqlite_settings, Always())
+    log.predictions([{**row, "timestamp": row["timestamp"] + 300 * DAY} for row in rows(0, False, "later")])
+    jobs.evaluate_fully(sqlite_engine, sqlite_settings, log.model_id, START)
+    left = []
+    for judge in (lambda: None, worked.nightly):
+        judge()
+        jobs.sweep(sqlite_engine, sqlite_settings, START)
+        with reading(sqlite_engine) as connection:
+            left.append(connection.exec_driver_sql("SELECT sum(rows) FROM block").scalar())
+    assert left == [(NIGHTS + 2) * 120, 120] and judged_to(log) == NIGHTS + 1
+
+
+def test_rows_are_not_kept_for_nights_that_cannot_be(sqlite_engine: Engine, sqlite_settings: Settings) -> None:
+    """The rows of the reference are gone before the first night."""
+    log = late(sqlite_engine)
+    with writing(sqlite_engine) as connection:
+        connection.exec_driver_sql("DELETE FROM reference_rows")
+    log.predictions([{**row, "timestamp": row["timestamp"] + 300 * DAY} for row in rows(0, False, "later")])
+    jobs.evaluate_fully(sqlite_engine, sqlite_settings, log.model_id, START)
+    jobs.sweep(sqlite_engine, sqlite_settings, START)
+    with reading(sqlite_engine) as connection:
+        assert connection.exec_driver_sql("SELECT sum(rows) FROM block").scalar() == 120
+
+
 def test_rows_that_are_profiled_while_a_sweep_goes_on_keep_their_windows(
     sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

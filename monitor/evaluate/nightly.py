@@ -91,9 +91,9 @@ def judge_days(
     return count
 
 
-def undecided_from(connection: Connection, model: Model) -> int | None:
-    """From which instant on rows are needed for days that are not judged yet; None when no such day has live rows, or
-    the test is not at work.
+def undecided_from(connection: Connection, model: Model, before: int) -> int | None:
+    """From which instant before `before` on rows are needed for days that are not judged yet; None when no such day has
+    live rows, or the test is not at work and will not be.
 
     A long import is judged for minutes after its rows have come, and by the model's own clock they may be over the
     retention already: without this the first sweep would take days away from under the test. What a model without live
@@ -101,9 +101,19 @@ def undecided_from(connection: Connection, model: Model) -> int | None:
     """
     number = profiles.current_number(connection, model.id)
     reference = reference_for(connection, model.id, number, windows=False) if number else None
-    judged = None if reference is None else stored.judged_to(connection, model.id, reference.stored.id)
-    first = None if judged is None else profiles.first_start(connection, model.id, DAY_SPAN, judged)
-    return None if first is None else windows.start_of(first, DAY, model.config.timezone)
+    if reference is None:
+        return None
+    done = stored.progress(connection, model.id)
+    same = done is not None and done.reference_id == reference.stored.id
+    start = _start(connection, model, reference, None if done is None else done.judged_to, same)
+    if start is None or start >= before:
+        return None
+    if (
+        not (same and done is not None and done.has_rows)
+        and material.of_stored(connection, model, reference.stored) is None
+    ):
+        return None  # the first night will find no rows to compare with
+    return start
 
 
 def _next(connection: Connection, model: Model, before: Memory | None, now: int) -> _Night | None:
@@ -113,7 +123,7 @@ def _next(connection: Connection, model: Model, before: Memory | None, now: int)
     if reference is None:
         return None
     same = before is not None and before.reference_id == reference.stored.id
-    start = _start(connection, model, reference, before, same)
+    start = _start(connection, model, reference, None if before is None else before.judged_to, same)
     if start is None:
         return None
     end = windows.next_start(start, DAY, model.config.timezone)
@@ -147,10 +157,10 @@ def _next(connection: Connection, model: Model, before: Memory | None, now: int)
     return night(state, _verdict(model, rows, encoding, step, columns, start, end))
 
 
-def _start(connection: Connection, model: Model, reference: Reference, before: Memory | None, same: bool) -> int | None:
+def _start(connection: Connection, model: Model, reference: Reference, judged: int | None, same: bool) -> int | None:
     """The start of the next day with rows after those that were judged, and after the reference; None for none."""
     timezone = model.config.timezone
-    low = before.judged_to if before is not None else None
+    low = judged
     if reference.until is not None and not same:
         low = max(low or 0, windows.next_start(windows.start_of(reference.until - 1, DAY, timezone), DAY, timezone))
     first = profiles.first_start(connection, model.id, DAY_SPAN, low)

@@ -20,6 +20,14 @@ class Memory(NamedTuple):
     rows: bytes | None
 
 
+class Progress(NamedTuple):
+    """Against which reference days were judged last, up to which instant, and whether its rows are at hand."""
+
+    reference_id: int
+    judged_to: int
+    has_rows: bool
+
+
 def read(connection: Connection, model_id: int) -> Memory | None:
     """What the test of a model remembers; None before its first day."""
     columns = [two_sample.c[name] for name in Memory._fields]
@@ -27,10 +35,11 @@ def read(connection: Connection, model_id: int) -> Memory | None:
     return None if row is None else Memory(*row)
 
 
-def judged_to(connection: Connection, model_id: int, reference_id: int) -> int | None:
-    """Up to which instant days were judged against a reference whose rows are at hand; None when there is no such."""
-    mine = (two_sample.c.model_id == model_id, two_sample.c.reference_id == reference_id)
-    return connection.scalar(sa.select(two_sample.c.judged_to).where(*mine, two_sample.c.rows.is_not(None)))
+def progress(connection: Connection, model_id: int) -> Progress | None:
+    """How far days were judged, without what is remembered of them."""
+    columns = two_sample.c.reference_id, two_sample.c.judged_to, two_sample.c.rows.is_not(None)
+    row = connection.execute(sa.select(*columns).where(two_sample.c.model_id == model_id)).one_or_none()
+    return None if row is None else Progress(row[0], row[1], bool(row[2]))
 
 
 def save(connection: Connection, project_id: int, model_id: int, memory: Memory, judged_to: int | None) -> bool:
