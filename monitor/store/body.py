@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from monitor import clock
@@ -12,6 +13,7 @@ from monitor.errors import Invalid
 MAX_TEXT = 256  # bytes of UTF-8
 LONGEST = 3650 * clock.DAY
 MOST_LISTED = 20
+MOST_ERRORS = 100  # that are told of one body: to look for the name that was meant takes time for each
 
 
 def text_error(value: object) -> str | None:
@@ -73,11 +75,11 @@ class Reader:
         self.errors.append({"field": field, "detail": detail})
 
     def finish(self) -> None:
-        for field in self.body:
+        for field in islice(self.body, MOST_ERRORS):
             self.wrong(printable(field), unknown(field, self.body.known))
         if self.errors:
             first = self.errors[0]
-            raise Invalid(f"{first['field']}: {first['detail']}", errors=self.errors[:100])
+            raise Invalid(f"{first['field']}: {first['detail']}", errors=self.errors[:MOST_ERRORS])
 
     def choice(self, field: str, allowed: tuple[str, ...], default: str | None) -> str | None:
         value = self.body.pop(field, None)

@@ -5,13 +5,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from monitor import clock
 from monitor.errors import Invalid
 from monitor.store import slices
-from monitor.store.body import Reader, printable, text_error, unknown
+from monitor.store.body import MOST_ERRORS, Reader, printable, text_error, unknown
 from monitor.store.slices import Slice
 
 TASKS = ("binary", "multiclass", "regression")
@@ -181,7 +182,7 @@ class _ModelReader(Reader):
             "false_alarms": self.number("alert_budget.false_alarms", 1, above=0, below=1e6, body=budget),
             "per": self.span("alert_budget.per", "90d", shortest=clock.HOUR, body=budget),
         }
-        for name in budget:
+        for name in islice(budget, MOST_ERRORS):
             self.wrong(f"alert_budget.{printable(name)}", unknown(name, ("false_alarms", "per")))
         return read
 

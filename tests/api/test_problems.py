@@ -12,6 +12,7 @@ from sqlalchemy import exc as database
 from monitor import app as application
 from monitor.api import problems
 from monitor.errors import Conflict, Invalid, Overloaded, QuotaExceeded
+from monitor.store import body
 
 Headers = dict[str, str]
 CANARY = "c4n4ry-value"
@@ -98,8 +99,8 @@ def test_who_takes_a_wrong_method_is_told_the_right_ones(
 
 
 def test_who_mistypes_a_field_is_told_the_one_that_was_meant(client: TestClient, admin: Headers) -> None:
-    def errors(method: str, path: str, body: dict[str, object]) -> dict[str, str]:
-        answer = client.request(method, path, headers=admin, json=body)
+    def errors(method: str, path: str, sent: dict[str, object]) -> dict[str, str]:
+        answer = client.request(method, path, headers=admin, json=sent)
         assert answer.status_code == 422
         return {one["field"]: one["detail"] for one in answer.json()["errors"]}
 
@@ -107,8 +108,8 @@ def test_who_mistypes_a_field_is_told_the_one_that_was_meant(client: TestClient,
     assert errors("PUT", "/v1/models/m", {"task": "binary", "positive_clas": "yes"}) == {
         "positive_clas": f"{said}: did you mean positive_class?"
     }
-    body = {"task": "binary", "alert_budget": {"false_alarm": 2}, "zzz": 1, "label-delay": "1d"}
-    assert errors("PUT", "/v1/models/m", body) == {
+    wrong = {"task": "binary", "alert_budget": {"false_alarm": 2}, "zzz": 1, "label-delay": "1d"}
+    assert errors("PUT", "/v1/models/m", wrong) == {
         "alert_budget.false_alarm": f"{said}: did you mean false_alarms?",
         "zzz": said,
         "label-delay": f"{said}: did you mean label_delay?",
@@ -117,6 +118,18 @@ def test_who_mistypes_a_field_is_told_the_one_that_was_meant(client: TestClient,
     assert errors("POST", "/v1/models/m/reports", {**stretch, "segmnt": "a:b"}) == {
         "segmnt": f"{said}: did you mean segment?"
     }
+
+
+def test_what_was_meant_is_looked_for_only_of_the_fields_that_are_told(
+    client: TestClient, admin: Headers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A body has room for a million fields, and each search takes as long as all the rest that is done for one."""
+    asked = []
+    monkeypatch.setattr(body, "get_close_matches", lambda field, *_, **__: asked.append(field) or [])
+    fields = {f"positive_clas{number}": 1 for number in range(3000)}
+    answer = client.put("/v1/models/m", headers=admin, json={"task": "binary", **fields, "alert_budget": fields})
+    assert answer.status_code == 422 and len(answer.json()["errors"]) == 100
+    assert len(asked) <= 2 * body.MOST_ERRORS
 
 
 @pytest.mark.parametrize(
