@@ -12,7 +12,7 @@ from monitor.evaluate import due, nightly
 from monitor.ingest import pairs
 from monitor.ingest.validate import Times
 from monitor.settings import Settings
-from monitor.store import catalog, retention, sessions, shares, sweeping
+from monitor.store import catalog, profiles, retention, sessions, shares, sweeping
 from monitor.store.catalog import Model
 from monitor.store.session import reading, writing
 
@@ -31,21 +31,24 @@ def _give_up(engine: Engine, settings: Settings, model: Model, now: int, wall: i
     return total
 
 
-def _unneeded(engine: Engine, model: Model, before: int) -> int:
-    """Up to which instant nothing is left to be said of rows that are older than `before`.
+def _unneeded(engine: Engine, model: Model, before: int) -> tuple[int, int]:
+    """Up to which instant nothing is left to be said of rows that are older than `before`, of those below the row that
+    comes with it.
 
-    It is asked before each step: another model's rows may take minutes to go, and meanwhile windows and days come to be
-    known that have their evidence to give.
+    It is asked before each step, and of the rows that are profiled by then: those that come to be profiled meanwhile
+    have their windows and days before them.
     """
     with reading(engine) as connection:
         needed = due.undecided_from(connection, model), nightly.undecided_from(connection, model, before)
-    return min(one for one in (before, *needed) if one is not None)
+        profiled = profiles.read_watermark(connection, model.id).next_row
+    return min(one for one in (before, *needed) if one is not None), profiled
 
 
 def _expire(engine: Engine, model: Model, before: int, place: Place | None) -> int:
+    oldest, below_row = _unneeded(engine, model, before)
     if place is None:
-        return retention.expire_blocks(engine, model.id, before)
-    return archive_and_expire(engine, model, before, place)
+        return retention.expire_blocks(engine, model.id, oldest, below_row)
+    return archive_and_expire(engine, model, oldest, place, below_row)
 
 
 def _expire_outcomes(engine: Engine, model: Model, before: int, place: Place | None) -> None:
@@ -83,7 +86,7 @@ def sweep(engine: Engine, settings: Settings, wall: int) -> int:
     for model, now in zip(models, clocks, strict=True):
         before = now - settings.retention_us - model.config.label_delay_us
         try:
-            while rows := _expire(engine, model, _unneeded(engine, model, before), place):
+            while rows := _expire(engine, model, before, place):
                 removed += rows
             _expire_outcomes(engine, model, before, place)
         except (OSError, pa.ArrowException, SetupError) as error:  # the archive's fault: its rows stay, and come again

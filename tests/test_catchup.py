@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 from monitor import clock, jobs, leadership, reports, server, worker
 from monitor.catchup import CatchUp
 from monitor.clock import DAY
-from monitor.evaluate import nightly
+from monitor.evaluate import due, nightly
 from monitor.settings import Settings
 from monitor.store import catalog, profiles, tasks, two_sample
 from monitor.store.session import reading, writing
@@ -251,19 +251,21 @@ def test_rows_are_not_kept_for_nights_that_cannot_be(sqlite_engine: Engine, sqli
         assert connection.exec_driver_sql("SELECT sum(rows) FROM block").scalar() == 120
 
 
+@pytest.mark.parametrize("look", [(catalog, "model_now"), (due, "undecided_from"), (nightly, "undecided_from")])
 def test_rows_that_are_profiled_while_a_sweep_goes_on_keep_their_windows(
-    sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, look: tuple[object, str]
 ) -> None:
     log = made(sqlite_engine, "1d")
     for day in (0, 300):
         log.predictions([{**row, "timestamp": row["timestamp"] + day * DAY} for row in rows(0, False, f"of{day}-")])
-    real = catalog.model_now
+    real = getattr(*look)
 
-    def model_now(*given: Any) -> int:
+    def looked(*given: Any) -> Any:
+        found = real(*given)
         log.build()
-        return real(*given)
+        return found
 
-    monkeypatch.setattr(catalog, "model_now", model_now)
+    monkeypatch.setattr(*look, looked)
     jobs.sweep(sqlite_engine, sqlite_settings, START)
     with reading(sqlite_engine) as connection:
         assert connection.exec_driver_sql("SELECT sum(rows) FROM block").scalar() == 240

@@ -23,13 +23,13 @@ RUN_ROWS = 50_000  # rows of a run of blocks, at most one block more
 _NAME = re.compile(r".*/rows-(\d+_\d+)-(\d+)-(\d+)\.parquet")
 
 
-def archive_and_expire(engine: Engine, model: Model, before: int, place: Place) -> int:
-    """Archive and delete profiled blocks whose rows are all older than `before`; returns the rows, 0 when none is left.
+def archive_and_expire(engine: Engine, model: Model, before: int, place: Place, below_row: int | None = None) -> int:
+    """Archive and delete what is over (`retention.expired_blocks`); returns the rows, 0 when none is left.
 
     Raises:
         OSError: the archive does not take them; they stay in the log.
     """
-    expired = retention.expired_blocks(engine, model.id, before)
+    expired = retention.expired_blocks(engine, model.id, before, below_row)
     removed = 0
     for run in _runs(expired):
         first, following = run[0].first_row, run[-1].first_row + run[-1].rows

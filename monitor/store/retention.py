@@ -31,8 +31,11 @@ class Expired(NamedTuple):
     max_timestamp: int
 
 
-def expired_blocks(engine: Engine, model_id: int, before: int) -> list[Expired]:
-    """At most `BLOCKS` profiled blocks whose rows are all older than `before`, in the order of the log."""
+def expired_blocks(engine: Engine, model_id: int, before: int, below_row: int | None = None) -> list[Expired]:
+    """At most `BLOCKS` profiled blocks whose rows are all older than `before`, in the order of the log.
+
+    With `below_row` those that end before that number.
+    """
     block, watermark = t.block, t.watermark
     query = (
         sa.select(block.c.first_row, block.c.rows, block.c.max_timestamp)
@@ -42,6 +45,7 @@ def expired_blocks(engine: Engine, model_id: int, before: int) -> list[Expired]:
             block.c.min_timestamp < before,
             block.c.max_timestamp < before,
             block.c.first_row + block.c.rows <= watermark.c.next_row,
+            sa.true() if below_row is None else block.c.first_row + block.c.rows <= below_row,
         )
         .order_by(block.c.first_row)
         .limit(BLOCKS)
@@ -50,12 +54,12 @@ def expired_blocks(engine: Engine, model_id: int, before: int) -> list[Expired]:
         return [Expired(*row) for row in connection.execute(query)]
 
 
-def expire_blocks(engine: Engine, model_id: int, before: int) -> int:
-    """Remove profiled blocks whose rows are all older than `before`, with their keys and outcomes; returns the rows.
+def expire_blocks(engine: Engine, model_id: int, before: int, below_row: int | None = None) -> int:
+    """Remove such blocks (`expired_blocks`) with their keys and outcomes; returns the rows.
 
     At most `BLOCKS` blocks: call it again until it returns 0.
     """
-    expired = expired_blocks(engine, model_id, before)
+    expired = expired_blocks(engine, model_id, before, below_row)
     if not expired:
         return 0
     with writing(engine) as connection:
