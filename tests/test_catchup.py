@@ -251,6 +251,27 @@ def test_rows_are_not_kept_for_nights_that_cannot_be(sqlite_engine: Engine, sqli
         assert connection.exec_driver_sql("SELECT sum(rows) FROM block").scalar() == 120
 
 
+@pytest.mark.parametrize(
+    "kinds", [{}, dict.fromkeys("xyzw", "ignored"), {**dict.fromkeys("xyz", "ignored"), "w": "text"}]
+)
+def test_a_model_without_a_feature_to_compare_has_nights_and_its_rows_their_time(
+    sqlite_engine: Engine, sqlite_settings: Settings, kinds: dict[str, str]
+) -> None:
+    def bare(day: int) -> list[dict[str, Any]]:
+        return [row if kinds else {**row, "features": {}} for row in rows(day, False, f"of{day}-")]
+
+    log = Log.make(sqlite_engine, features=kinds, window="1d", segments=[])
+    log.reference([row for day in range(-16, 0) for row in bare(day)])
+    log.predictions([row for day in range(3) for row in bare(day)])
+    log.predictions([{**row, "timestamp": row["timestamp"] + 200 * DAY} for row in bare(100)])
+    jobs.evaluate_fully(sqlite_engine, sqlite_settings, log.model_id, START)
+    jobs.Jobs(sqlite_engine, sqlite_settings, Always()).nightly()
+    assert judged_to(log) == 3
+    jobs.sweep(sqlite_engine, sqlite_settings, START)
+    with reading(sqlite_engine) as connection:
+        assert connection.exec_driver_sql("SELECT sum(rows) FROM block").scalar() == 120
+
+
 @pytest.mark.parametrize("look", [(catalog, "model_now"), (due, "undecided_from"), (nightly, "undecided_from")])
 def test_rows_that_are_profiled_while_a_sweep_goes_on_keep_their_windows(
     sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, look: tuple[object, str]

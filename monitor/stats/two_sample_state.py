@@ -59,7 +59,8 @@ def dump_rows(reference: Reference, days: tuple[Floats, ...]) -> bytes:
 def load_rows(content: bytes) -> tuple[Reference, tuple[Floats, ...]]:
     """What `dump_rows` wrote."""
     (width, sizes), day, packed = msgspec.msgpack.decode(content)
-    whole = np.asarray(np.frombuffer(zlib.decompress(packed), "<f2").reshape(-1, width), np.float32)
+    shape = sum(sizes), width  # rows without a column are rows all the same
+    whole = np.asarray(np.frombuffer(zlib.decompress(packed), "<f2").reshape(shape), np.float32)
     parts: list[Any] = np.split(whole, np.cumsum(sizes)[:-1])
     columns, *days = parts
     return Reference(columns, np.frombuffer(day, "<u2").astype(np.int64)), tuple(days)
