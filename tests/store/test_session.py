@@ -43,3 +43,37 @@ def test_a_damaged_file_is_an_error_of_the_database_to_writers_as_to_readers(
     for transaction in (writing, reading):
         with pytest.raises(DatabaseError), transaction(sqlite_engine) as connection:
             connection.exec_driver_sql("SELECT * FROM project").all()
+
+
+def end_pooled(engine: Engine, other: Engine) -> None:
+    """End the sessions of three connections that lie in the pool, as a server does that is started anew."""
+    opened = [engine.connect() for _ in range(3)]
+    numbers = [connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() for connection in opened]
+    for connection in opened:
+        connection.close()
+    with other.connect() as connection:
+        ended = f"SELECT pg_terminate_backend(one, 10000) FROM unnest(ARRAY{numbers}) AS one"
+        assert connection.exec_driver_sql(ended).scalars().all() == [True] * 3
+
+
+def test_a_connection_that_idled_is_asked_whether_it_is_there(
+    postgres_settings: Settings, postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was used within the last second is not: when its session has ended, one statement fails, and the others
+    get new connections."""
+    engine = make_engine(postgres_settings)
+    try:
+        monkeypatch.setattr(session, "PING_AFTER", 0.0)
+        end_pooled(engine, postgres_engine)
+        for transaction in (reading, writing, reading):
+            with transaction(engine) as connection:
+                assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+        monkeypatch.setattr(session, "PING_AFTER", 60.0)
+        end_pooled(engine, postgres_engine)
+        with pytest.raises(OperationalError), writing(engine) as connection:
+            connection.exec_driver_sql("SELECT 1")
+        for transaction in (reading, writing, reading):
+            with transaction(engine) as connection:
+                assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    finally:
+        engine.dispose()
