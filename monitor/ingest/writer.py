@@ -155,16 +155,8 @@ class Writer:
         return group, False
 
     def _commit(self, group: list[_Request]) -> None:
-        arrival = self._now()
-        answers: _Answers = []
         try:
-            with writing(self._engine) as connection:
-                # Ascending model numbers: two processes never wait for each other's log in a circle.
-                model_ids = sorted({request.model.id for request in group})
-                for model_id in model_ids:
-                    requests = [request for request in group if request.model.id == model_id]
-                    write = self._write_one if len(model_ids) == 1 else self._write_one_of_several
-                    answers.extend(write(connection, requests, arrival))
+            answers = self._written(group, self._now())
         except KeepwatchError as error:  # of the only model there was
             answers = [(request, error) for request in group]
         except Exception as error:  # the group is rolled back: nobody was told that it was stored
@@ -180,6 +172,27 @@ class Writer:
                     self.forget(request.model.project_id, request.model.name)
                     answer = Overloaded("the model was deleted or made anew just now: send it again", retry_after=1)
                 request.future.set_exception(answer)
+
+    def _written(self, group: list[_Request], arrival: int, *, again: bool = True) -> _Answers:
+        """The group in one transaction, committed.
+
+        Where the connection is gone before the commit was asked for, as after a restart of the database, nothing can
+        have been stored: another one is tried.
+        """
+        answers: _Answers = []
+        try:
+            with writing(self._engine) as connection:
+                # Ascending model numbers: two processes never wait for each other's log in a circle.
+                model_ids = sorted({request.model.id for request in group})
+                for model_id in model_ids:
+                    requests = [request for request in group if request.model.id == model_id]
+                    write = self._write_one if len(model_ids) == 1 else self._write_one_of_several
+                    answers.extend(write(connection, requests, arrival))
+        except DBAPIError as error:
+            if answers or not again or not error.connection_invalidated:
+                raise
+            return self._written(group, arrival, again=False)
+        return answers
 
     def _write_one_of_several(self, connection: Connection, requests: list[_Request], arrival: int) -> _Answers:
         """One model's requests; a failure of theirs leaves other models' rows alone."""

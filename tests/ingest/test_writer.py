@@ -18,9 +18,9 @@ from monitor.settings import Settings
 from monitor.store import blocks
 from monitor.store.catalog import delete_model, put_model, version_names
 from monitor.store.outcomes import outcomes_between
-from monitor.store.session import reading, writing
+from monitor.store.session import make_engine, reading, writing
 from tests.indexed import indexed
-from tests.ingest.conftest import NOW
+from tests.ingest.conftest import BINARY, NOW
 
 
 def batch_of(writer: Writer, body: Any, model: str = "loan") -> tuple[Any, PredictionBatch]:
@@ -36,6 +36,27 @@ def test_a_request_that_is_given_up_does_not_stop_the_writer(writer: Writer) -> 
     for number in range(20):
         submit(writer, f"gone-{number}").cancel()  # as asyncio does when a client's task is cancelled
         assert submit(writer, f"here-{number}").result(timeout=10).accepted == 1
+
+
+def test_a_connection_that_the_database_has_ended_costs_no_answer(
+    postgres_engine: Engine, postgres_settings: Settings
+) -> None:
+    with writing(postgres_engine) as connection:
+        put_model(connection, 1, "loan", BINARY, NOW, "test")
+    used = make_engine(postgres_settings)
+    writer = Writer(used, postgres_settings, now=lambda: NOW)
+    writer.start()
+    try:
+        for number in range(5):
+            assert submit(writer, f"row {number}").result(30).accepted == 1
+            with writing(postgres_engine) as connection:
+                connection.exec_driver_sql(
+                    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+    finally:
+        writer.stop()
+        used.dispose()
 
 
 def test_writers_of_several_processes_count_a_row_once(writer: Writer, engine: Engine, settings: Settings) -> None:
