@@ -1,5 +1,6 @@
 """Charts that are not a line over time: the heat map, and distributions against their reference."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -99,12 +100,15 @@ def _with_weights(figure: Figure, weights: Sequence[float]) -> Figure:
 def histogram(edges: Sequence[float], now: Sequence[float], reference: Sequence[float] | None) -> Figure:
     """Shares per bin, drawn as density so that bins of unequal width compare: current as bars, reference as a line.
 
+    The figure keeps the bins as they are in `edges`, and the shares in `customdata`, for those who copy the numbers.
+
     Args:
         edges: finite, ascending, one more than there are bins.
         now, reference: share of each bin.
     """
-    middles = [(low + high) / 2 for low, high in pairwise(edges)]
-    widths = [high - low for low, high in pairwise(edges)]
+    drawn = _with_room(edges)
+    middles = [low + (high - low) / 2 for low, high in pairwise(drawn)]
+    widths = [high - low for low, high in pairwise(drawn)]
     data: list[Figure] = [
         {
             "type": "bar",
@@ -124,8 +128,9 @@ def histogram(edges: Sequence[float], now: Sequence[float], reference: Sequence[
                 "type": "scatter",
                 "mode": "lines",
                 "name": "reference",
-                "x": tidy(edges),
+                "x": tidy(drawn),
                 "y": tidy([*steps, steps[-1] if steps else 0]),
+                "customdata": tidy(reference),
                 "line": {"color": theme.ORANGE, "width": 2, "shape": "hv"},
                 "hoverinfo": "skip",
             }
@@ -137,7 +142,27 @@ def histogram(edges: Sequence[float], now: Sequence[float], reference: Sequence[
             "bargap": 0,
             "showlegend": True,
         },
+        "edges": tidy(edges),
     }
+
+
+def holds_one_value(low: float, high: float) -> bool:
+    """Whether a bin holds nothing but `low`: it ends at the very next number, as the last bin always does."""
+    return high <= math.nextafter(low, math.inf)
+
+
+def _with_room(edges: Sequence[float]) -> list[float]:
+    """The edges as they are drawn: a bin of one value would be a bar without width whose density flattens all others.
+
+    It is given half of the bin that follows, whose own rows stay in the rest, and the last one the width before it.
+    """
+    drawn, bins = list(edges), list(pairwise(edges))
+    for place, one in enumerate(bins):
+        if holds_one_value(*one):
+            after = [high - low for low, high in bins[place + 1 :] if not holds_one_value(low, high)]
+            before = drawn[place] - drawn[place - 1] if place else 1.0
+            drawn[place + 1] = drawn[place] + (after[0] / 2 if after else before)
+    return drawn
 
 
 def intervals(

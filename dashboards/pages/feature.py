@@ -139,9 +139,15 @@ def _distribution(found: data.Distribution) -> Chart:
 
 def _numeric(title: str, found: data.Distribution, now: list[float], reference: list[float] | None) -> Chart:
     edges = [float(edge) for edge in found.edges]
-    labels = [f"{formats.number(low)} to {formats.number(high)}" for low, high in pairwise(edges)]
+    labels = [bar(low, high, found.discrete) for low, high in pairwise(edges)]
     figure = matrices.histogram(edges, now, reference)
     return _chart(title, figure, "Values", labels, now, reference, "Bars: this stretch. Line: the reference.")
+
+
+def bar(low: float, high: float, discrete: bool) -> str:
+    """What a bar is called: a value where it holds one, else its range."""
+    one = discrete or matrices.holds_one_value(low, high)
+    return formats.number(low) if one else f"{formats.number(low)} to {formats.number(high)}"
 
 
 def _categorical(title: str, found: data.Distribution, now: list[float], reference: list[float] | None) -> Chart:

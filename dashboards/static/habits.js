@@ -89,6 +89,12 @@
       const series = figure.data.map((one) => one.x);
       return [["", ...figure.data.map((one) => literal(one.name))], ...names.map((name, i) => [name, ...series.map((s) => s[i])])];
     }
+    if (figure.edges) {
+      const bins = figure.edges.slice(0, -1).map((from, i) => [from, figure.edges[i + 1]]);
+      const shares = figure.data.map((one) => one.customdata); // what is drawn is their density
+      const head = ["from", "to", ...figure.data.map((one) => literal(one.name))];
+      return [head, ...bins.map((bin, i) => [...bin, ...shares.map((some) => some[i])])];
+    }
     const x = figure.x || first.x;
     const series = figure.data.filter((one) => !one.x || one.x.length === x.length);
     const head = figure.layout.xaxis?.type === "date" ? UTC : "";

@@ -47,8 +47,8 @@ class Distribution:
     """Rows of a feature by bin, in a stretch and in the reference.
 
     `kind` numeric: `edges` has one more than `current`; rows below or above the reference's range are in the first and
-    the last bin. `kind` categorical: `labels` name the bins. `rows` and `reference_rows` are all rows, those without a
-    value too.
+    the last bin; `discrete`: each bin begins with the only value that the reference has in it. `kind` categorical:
+    `labels` name the bins. `rows` and `reference_rows` are all rows, those without a value too.
     """
 
     kind: str
@@ -59,6 +59,7 @@ class Distribution:
     rows: int
     reference_rows: int
     reference_number: int | None
+    discrete: bool = False
 
 
 def summary(connection: Connection, model: Model, query: Query, now: int, exact: bool = False) -> Summary:
@@ -202,6 +203,7 @@ def distribution(
         rows=0 if profile is None else profile.rows,
         reference_rows=0 if against is None else against.rows,
         reference_number=None if reference is None else reference.stored.number,
+        discrete=isinstance(bins, NumericBins) and bins.discrete and bins.k <= BARS,
     )
 
 

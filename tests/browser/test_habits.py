@@ -112,6 +112,22 @@ def test_numbers_of_a_chart_are_copied(desk: Watched, running_app: Running) -> N
     assert desk.wrong == []
 
 
+def test_a_distribution_is_copied_as_shares_of_its_bins(desk: Watched, running_app: Running) -> None:
+    desk.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=running_app.base_url)
+    page = desk.open(LINKS.feature(running_app.model, "amount", range_="all"))
+    page.wait_for_selector("#distribution svg.main-svg")
+    page.locator("#distribution summary").click()
+    page.locator("#distribution .copies button", has_text="CSV").click()
+    page.wait_for_selector("#distribution .copies button:has-text('Copied')")
+    head, *lines = page.evaluate("navigator.clipboard.readText()").split("\n")
+    assert head == "from,to,now,reference"
+    bins = [[float(cell) for cell in line.split(",")] for line in lines]
+    assert [one[1] for one in bins[:-1]] == [one[0] for one in bins[1:]], "each bin ends where the next begins"
+    for column in (2, 3):
+        assert sum(one[column] for one in bins) == pytest.approx(1, abs=1e-3)
+    assert desk.wrong == []
+
+
 def test_an_open_page_stays_up_to_date_without_being_loaded_again(desk: Watched, running_app: Running) -> None:
     page = desk.context.new_page()
     page.clock.install()

@@ -1,6 +1,7 @@
 """Figures, numbers and addresses, without a server."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -110,6 +111,18 @@ def test_bins_of_unequal_width_compare_by_density() -> None:
     bars, outline = figure["data"]
     assert bars["y"] == [0.5, 0.25] and bars["customdata"] == [0.5, 0.5]
     assert outline["y"] == [0.25, 0.375, 0.375]
+
+
+def test_a_bin_of_one_value_is_drawn_as_wide_as_its_neighbour_lets_it() -> None:
+    whole = matrices.histogram([1, 2, 4, math.nextafter(4, 5)], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5])
+    bars, outline = whole["data"]
+    assert bars["x"] == [1.5, 3, 5] and bars["width"] == [1, 2, 2] and bars["y"] == [0.25, 0.25, 0.125]
+    assert outline["x"] == [1, 2, 4, 6] and outline["customdata"] == [0.25, 0.25, 0.5]
+    assert whole["edges"] == [1, 2, 4, 4], "who copies the numbers gets the bins as they are"
+    many_zeros = matrices.histogram([0, math.nextafter(0, 1), 8, 10], [0.5, 0.25, 0.25], None)
+    assert many_zeros["data"][0]["width"] == [4, 4, 2] and many_zeros["data"][0]["y"] == [0.125, 0.0625, 0.125]
+    constant = matrices.histogram([5, math.nextafter(5, 6)], [1], [1])
+    assert constant["data"][0]["width"] == [1] and constant["data"][0]["y"] == [1]
 
 
 def test_a_sparkline_marks_windows_without_rows_and_holds_no_names() -> None:

@@ -222,3 +222,14 @@ def test_a_distribution_counts_every_row(two_days: tuple[Log, list[dict[str, Any
     assert levels.kind == "categorical" and levels.reference_number == 1
     counts = dict(zip(levels.labels, levels.current, strict=True))
     assert counts["AA"] == sum(row["features"]["carrier"] == "AA" for row in rows)
+
+
+def test_a_distribution_of_few_values_says_that_each_bin_is_one(make_log: Callable[..., Log]) -> None:
+    log = make_log(features=FEATURES)
+    rows = binary_rows(100, start=START - 9 * DAY)
+    for place, row in enumerate(rows):
+        row["features"]["x"] = (1.0, 2.0, 4.0)[place % 3]
+    log.reference(rows, ["0", "1"] * 50)
+    with reading(log.engine) as connection:
+        found = data.distribution(connection, log.model, "x", START, NOW)
+    assert found.discrete and found.edges[:-1] == [1, 2, 4] and found.reference == [34, 33, 33]
