@@ -32,7 +32,7 @@ STEPS = {
     "few_outcomes": "Find out why most outcomes are missing: performance of the rest may not be that of all.",
     "retrain": "Performance changed: retrain on labelled rows since then, or serve the version before again.",
     "adopt": "Inputs changed, performance raised no alarm: if the change is here to stay, adopt it as the reference.",
-    "missing": "Ask the producer of the features below that are often missing.",
+    "missing": "Ask the producer of the features above that are often missing.",
     "rejected": "Look at the rejected rows: their senders break the schema.",
     "nothing": "Nothing asks for a change.",
 }

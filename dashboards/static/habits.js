@@ -155,6 +155,7 @@
 
   async function renew() {
     const answer = await fetch(window.location.href, { headers: { accept: "text/html" } });
+    if (answer.status === 429 || answer.status >= 500) return; // an old state is better than an error that stays
     if (answer.redirected || !answer.ok) return window.location.reload();
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     const main = fresh.querySelector("main");
@@ -172,6 +173,14 @@
     tellTimes();
   }
 
+  // What somebody has begun to fill in, or has opened to do so, would be lost.
+  const isBegun = (field) => field === document.activeElement || (field.defaultValue ?? field.value) !== field.value;
+
+  function isFilledIn() {
+    const forms = [...document.querySelectorAll("main form")];
+    return forms.some((form) => form.closest("details[open]") || [...form.elements].some(isBegun));
+  }
+
   function watchAge() {
     const seconds = Number(document.body.dataset.refresh || 0);
     if (!seconds) return;
@@ -180,7 +189,7 @@
       addEventListener(kind, () => (touched = true), { passive: true });
     }
     setInterval(() => {
-      if (!touched && document.visibilityState === "visible") renew().catch(() => {});
+      if (!touched && document.visibilityState === "visible" && !isFilledIn()) renew().catch(() => {});
       touched = false;
     }, seconds * 1000);
   }

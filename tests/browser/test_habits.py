@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from dashboards.links import Links
 from monitor import clock
@@ -141,6 +142,52 @@ def test_an_open_page_stays_up_to_date_without_being_loaded_again(desk: Watched,
     page.wait_for_selector("#traffic svg.main-svg")
     assert page.locator("#traffic .copies").count() == 1
     assert desk.wrong == []
+
+
+def renewed(page: Page, marked: str) -> bool:
+    """Whether the page was renewed in the minutes that pass now; `marked` stands in it until then."""
+    for _ in range(3):
+        page.clock.fast_forward(61_000)
+        page.wait_for_timeout(0)
+    try:
+        page.wait_for_function(
+            "text => !document.querySelector('main').textContent.includes(text)", arg=marked, timeout=3_000
+        )
+    except PlaywrightTimeout:
+        return False
+    return True
+
+
+def test_a_form_that_somebody_fills_in_is_not_renewed_away(desk: Watched, running_app: Running) -> None:
+    page = desk.context.new_page()
+    page.clock.install()
+    page.goto(running_app.base_url + LINKS.model(running_app.model, range_="all"))
+    page.wait_for_selector("#traffic svg.main-svg")
+    page.evaluate("document.querySelector('main').append('an earlier state')")
+    page.locator("#monitors summary").first.click()
+    name = page.locator("#monitors input[name=name]")
+    name.fill("half-way")
+    name.blur()
+    assert not renewed(page, "an earlier state")
+    page.locator("#monitors summary").first.click()
+    assert not renewed(page, "an earlier state"), "what is written stays, though it is folded away"
+    assert name.input_value() == "half-way"
+    name.evaluate("field => (field.value = '')")
+    assert renewed(page, "an earlier state")
+    assert desk.wrong == []
+
+
+def test_a_page_stays_as_it_is_while_the_service_is_overloaded(desk: Watched, running_app: Running) -> None:
+    page = desk.context.new_page()
+    page.clock.install()
+    address = running_app.base_url + LINKS.model(running_app.model, range_="all")
+    page.goto(address)
+    page.wait_for_selector("#traffic svg.main-svg")
+    page.evaluate("document.querySelector('main').append('an earlier state')")
+    page.route(address, lambda route: route.fulfill(status=503, body="later"))
+    assert not renewed(page, "an earlier state")
+    page.unroute(address)
+    assert renewed(page, "an earlier state")
 
 
 @pytest.fixture
