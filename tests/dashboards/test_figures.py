@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -200,3 +202,9 @@ def test_every_performance_metric_is_measured_for_its_task() -> None:
             assert task in METRICS[name].tasks
     assert {one.drawn for one in words.CAUSES.values()} <= METRICS.keys()
     assert METRICS.keys() <= words.METRICS.keys()
+
+
+def test_sentences_run_from_left_to_right_whatever_name_they_begin_with() -> None:
+    """An element `bdi` takes its direction from its first letter: right for a name, wrong for a sentence about one."""
+    for file in Path(words.__file__).with_name("templates").glob("*.html"):
+        assert not re.findall(r"<bdi>\{\{[^}]*\| told", file.read_text()), file.name

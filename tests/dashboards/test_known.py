@@ -58,7 +58,7 @@ def test_it_is_told_of_the_strongest_cause_that_the_alert_opened_on_whatever_lea
     with writing(seeded_engine) as connection:
         add_event(connection, alert, AlertEvent(alert.opened_at + 1, "alert.updated", "keepwatch", "said what changed"))
     history = pages.get(LINKS.alert(alert.id)).text.partition("What happened")[2]
-    assert re.search(r'Alert updated<span class="sub"><bdi>said what changed</bdi>', history)
+    assert re.search(r'Alert updated<span class="sub"><bdi dir="ltr">said what changed</bdi>', history)
     facts = re.findall(r"<dt>Joined</dt><dd>(.*?)</dd>", html)
     assert len(facts) == 3 and "<time" in facts[0] and facts[1:] == ["When the alert opened"] * 2
 
