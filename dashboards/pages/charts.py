@@ -216,7 +216,7 @@ def of_metric(
         figure = marked(figure, mark, points[0].start, points[-1].end)
     if headline is None:
         last = settled(points)
-        headline = "" if last is None else formats.number(last.value, unit)
+        headline = "" if last is None else f"last {formats.number(last.value, unit)}"
     numbers, said = table(points, zone, unit, step, labelled), sentence(subject, points, zone, unit, step)
     note = PROVISIONAL if labelled else words.NOTES.get(metric, "")
     if is_estimated:

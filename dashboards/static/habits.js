@@ -61,6 +61,7 @@
       time.removeAttribute("data-wall");
     }
     for (const name of document.querySelectorAll("[data-zone]")) name.textContent = clock.resolvedOptions().timeZone;
+    for (const aside of document.querySelectorAll("[data-zone-aside]")) aside.hidden = clock.resolvedOptions().timeZone === UTC;
     for (const field of document.querySelectorAll("[data-own-zone]")) field.value = clock.resolvedOptions().timeZone;
   }
 

@@ -197,9 +197,10 @@ _SHARES = {
 
 def _share_text(signal: Signal, now: float, before: float) -> str:
     """What a share is since its change began, and what it was: the two ends of the effect."""
-    against = "expected from the score" if signal.metric == "calibration_error" else "expected"
+    if signal.metric == "calibration_error":
+        return f"outcome {signal.about}: {percent(now)} observed against {percent(before)} expected from the score"
     if signal.kind == "calibration":
-        return f"{signal.about}: {percent(now)} observed against {percent(before)} {against}"
+        return f"{signal.about}: {percent(now)} observed against {percent(before)} expected"
     if signal.metric == "accuracy":
         return f"accuracy: {percent(1 - now)} against {percent(1 - before)} before"
     if signal.metric == "error_rate":

@@ -220,7 +220,7 @@ def test_times_are_told_by_the_viewers_clock_with_utc_and_the_models_zone_under_
     assert told[1] - told[0] in (timedelta(hours=4), timedelta(hours=5))
     assert told[2] - told[1] in (timedelta(hours=1), timedelta(hours=2))
     assert page.locator(".between .zone").inner_text() == "America/New_York"
-    assert "Times in America/New_York" in page.locator("footer").inner_text()
+    assert page.locator("footer").inner_text() == "Times in America/New_York, under the pointer in UTC."
     watched.context.close()
 
 

@@ -16,7 +16,7 @@ def point(day: int, value: float | None, n: int, coverage: float | None = 1.0, s
 def test_a_single_labelled_row_is_no_point_and_no_headline() -> None:
     chart = charts.of_metric("k", "mae", [point(0, 0.2, 50), point(1, 1.0, 1)], Zone(), DAY)
     assert chart.figure is not None and chart.figure["data"][-1]["y"] == [0.2, None]
-    assert chart.headline == "0.200"
+    assert chart.headline == "last 0.200", "a single value of a chart says which one it is"
     assert not performance.is_enough("mae", Value(1.0, 1.0, 1.0, 1)) and performance.is_enough("psi", Value(1.0, n=1))
 
 
@@ -46,5 +46,5 @@ def test_windows_without_rows_count_as_zero_once_they_are_over() -> None:
     points = charts.with_zeros([nothing[0], point(1, 7.0, 7), *nothing[1:]], 3 * DAY)
     assert [one.value for one in points] == [None, 7.0, 0.0, None]
     chart = charts.of_metric("k", "volume", points, Zone(), DAY, zero=True)
-    assert chart.headline == "0" and chart.figure is not None
+    assert chart.headline == "last 0" and chart.figure is not None
     assert chart.figure["layout"]["yaxis"] == {"fixedrange": True, "rangemode": "tozero"}

@@ -129,7 +129,7 @@ CHANGES = [
     ("quality", {"missing": 0.1}, 1, "missing_share", "x", "`x`: "),
     ("quality", {"new": 0.03}, 1, "unseen_share", "level", "of rows had a level never seen before"),
     ("quality", {"errors": 0.1}, 1, "error_rate", None, "of rows were errors"),
-    ("performance", {"label": 0.8}, 2, "calibration_error", None, "yes: "),
+    ("performance", {"label": 0.8}, 2, "calibration_error", None, "outcome yes: "),
     ("performance", {"flat": 1.0}, 6, "separation", None, "outcomes that agree with their score"),
     ("latency", {"slow": 2.0}, 1, "latency", None, "median latency "),
     ("volume", {"n": 100}, 3, "volume", None, "fewer than the usual 400 (factor 0.25)"),
