@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dashboards.asked import refuse_mistyped
+from dashboards.nearby import Link, nearby
 from dashboards.render import Frame, compressed, page
 from dashboards.visit import bare_frame, visit, wanted
 from monitor.api.deps import context
@@ -57,20 +58,24 @@ def error_page(request: Request, problem: Problem) -> Response | None:
 def _page(request: Request, problem: Problem) -> Response:
     asked = problem.errors if isinstance(problem, Invalid) and request.method in ("GET", "HEAD") else []
     without = _without(request, {one["field"] for one in asked})
-    return page("error.html", _frame(request, problem), problem.status, problem=problem, asked=asked, without=without)
+    frame, near = _frame(request, problem)
+    return page("error.html", frame, problem.status, problem=problem, asked=asked, without=without, near=near)
 
 
-def _frame(request: Request, problem: Problem) -> Frame:
-    """The frame as on other pages, with nothing to share; bare where the database may be what went wrong."""
-    bare = replace(bare_frame(request), address="")
-    section = SECTIONS.get(own_path(request.scope).split("/")[1], "")
+def _frame(request: Request, problem: Problem) -> tuple[Frame, list[Link]]:
+    """The frame as on other pages, with nothing to share, and where to go from here; bare where the database may be
+    what went wrong."""
+    bare, path = replace(bare_frame(request), address=""), own_path(request.scope)
+    section = SECTIONS.get(path.split("/")[1], "")
     if problem.status >= 500 or not bare.viewer:
-        return bare
+        return bare, []
     try:
         with reading(request.app.state.engine) as connection:
-            return replace(visit(request, context(request)).frame(connection, section), address="")
+            seen = visit(request, context(request))
+            near = nearby(connection, seen.project_id, path, seen.links) if problem.status == 404 else []
+            return replace(seen.frame(connection, section), address=""), near
     except (Problem, SQLAlchemyError):
-        return bare
+        return bare, []
 
 
 def _without(request: Request, fields: set[str]) -> str:

@@ -81,3 +81,22 @@ def test_an_error_is_shown_in_the_frame_of_every_page(pages: TestClient, address
 def test_an_error_knows_the_section_that_it_is_in(pages: TestClient) -> None:
     assert 'href="/alerts" aria-current="page"' in pages.get("/alerts/none").text
     assert 'aria-current="page"' not in pages.get("/nowhere", headers={"accept": "text/html"}).text
+
+
+def test_a_page_that_is_not_there_leads_to_the_nearest(pages: TestClient) -> None:
+    def links(address: str) -> list[str]:
+        answer = pages.get(address, headers={"accept": "text/html"})
+        assert answer.status_code == 404
+        return re.findall(r'<p>[^<]*<a href="([^"]+)">', answer.text.partition("<main")[2])
+
+    below = ["/models/churn/features", "/models/churn"]
+    assert links("/models/chrun") == links("/models/Churn") == ["/models/churn"]
+    assert links("/models/churn/features/amuont") == ["/models/churn/features/amount", *below]
+    assert links("/models/churn/segments/plan:never") == links("/models/churn/featurs") == below
+    assert links("/models/%3Cimg%20src=x%3E") == links("/models") == links("/modles") == links("/alerts/churn") == []
+
+
+def test_who_is_not_logged_in_is_told_no_names(pages: TestClient) -> None:
+    del pages.headers["authorization"]
+    answer = pages.get("/models/chrun", headers={"accept": "text/html"})
+    assert answer.status_code == 303 and "churn" not in answer.text
