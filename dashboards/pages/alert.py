@@ -200,10 +200,12 @@ def _effect(cause: alerts.Cause, unit: str) -> tuple[str, str]:
     return f"{formats.signed(cause.effect)} {unit}", f"{between} {unit}" if between else ""
 
 
-def _place(metric: str) -> str:
+def _place(metric: str, task: str) -> str:
     """The chart of the model's page that shows a metric."""
     if metric == "volume":
         return "traffic"
+    if metric == words.CALIBRATION[task]:
+        return "calibration"
     return "latency" if metric.startswith("latency") else "drift" if metric == "psi" else "performance"
 
 
@@ -226,7 +228,7 @@ def _cause(
         url += f"#{told.drawn}" if told.drawn in quality.FAULTS else ""
     else:
         offered = told.drawn if told.drawn in words.PERFORMANCE[model.task] else None
-        url = links.model(model.name, metric=offered, **query) + f"#{_place(told.drawn)}"
+        url = links.model(model.name, metric=offered, **query) + f"#{_place(told.drawn, model.task)}"
     return ShownCause(
         cause=cause,
         joined_at=None if cause.joined_at == alert.opened_at else cause.joined_at,

@@ -130,6 +130,22 @@ def test_a_cause_in_a_segment_leads_to_the_segment(seeded_engine: Engine, seeded
     assert gone.url == LINKS.feature(model.name, "amount")
 
 
+def test_a_cause_of_the_whole_model_leads_to_the_chart_that_shows_it(seeded_engine: Engine, seeded: Seeded) -> None:
+    with reading(seeded_engine) as connection:
+        model = get_model(connection, 1, seeded.drifting)
+        alert = list_alerts(connection, 1, limit=1)[0][0]
+    drawn = {
+        "calibration_error": "#calibration",
+        "log_loss": "?metric=log_loss#performance",
+        "volume": "#traffic",
+        "latency": "#latency",
+        "classifier_auc": "#drift",
+    }
+    for metric, place in drawn.items():
+        cause = alerts.Cause(metric, None, None, 0.4, 0.3, 0.5, 1.0, "")
+        assert alert_page._cause(model, alert, cause, {}, None, LINKS).url == LINKS.model(model.name) + place
+
+
 def test_a_segment_begins_with_the_feature_that_a_cause_names(
     pages: TestClient, seeded: Seeded, seeded_engine: Engine
 ) -> None:
