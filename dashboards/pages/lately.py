@@ -1,12 +1,14 @@
 """What happened in a stretch, in one sentence, and how it compares with the stretch of the same length before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dashboards import formats, words
 from dashboards.pages import alerts, performance
 from dashboards.pages.stretch import Stretch
 from dashboards.pages.versions import BETTER, WORSE, verdict
 from monitor.evaluate.kept import KeptShelf
+from monitor.evaluate.series import Point
 from monitor.stats.compare import apart
 from monitor.stats.measure import Value
 from monitor.store.events import Event
@@ -14,10 +16,21 @@ from monitor.store.events import Event
 SAME = 0.02  # traffic that differs by less is called the same
 
 
+def ended(stretch: Stretch, volume: Sequence[Point], now: int) -> tuple[Stretch, float]:
+    """What is over of the stretch, and its rows: a day that has just begun is no day with fewer rows.
+
+    Args:
+        volume: rows at every step of the stretch.
+    """
+    over = [point for point in volume if point.end <= now]
+    until = over[-1].end if over else stretch.from_us
+    return replace(stretch, to_us=until), sum(point.value or 0 for point in over)
+
+
 def before(shelf: KeptShelf, metric: str, stretch: Stretch) -> dict[str, Value]:
     """Traffic and the metric over the stretch of the same length before; empty where nothing was profiled then."""
     length = stretch.to_us - stretch.from_us
-    if stretch.name == "all":
+    if stretch.name == "all" or not length:
         return {}
     found = shelf.measures(stretch.from_us - length, stretch.from_us, ["volume", metric])
     return {} if found is None or not found.rows else dict(found.values)
@@ -28,7 +41,7 @@ def traffic(rows: float, earlier: Value | None, stretch: Stretch) -> str:
     if earlier is None or not earlier.value:
         return ""
     change = rows / earlier.value - 1
-    span = formats.span(stretch.to_us - stretch.from_us)
+    span = formats.per(stretch.to_us - stretch.from_us)
     if abs(change) < SAME:
         return f"as many as in the {span} before"
     if change > 1:
@@ -38,6 +51,7 @@ def traffic(rows: float, earlier: Value | None, stretch: Stretch) -> str:
 
 def sentence(
     rows: float,
+    compared: str,
     metric: str,
     over: Value | None,
     earlier: dict[str, Value],
@@ -45,10 +59,9 @@ def sentence(
     happened: Sequence[Event],
     stretch: Stretch,
 ) -> str:
-    """What a hurried reader takes away from the stretch."""
+    """What a hurried reader takes away from the stretch; `compared`: its traffic beside that before."""
     if not rows:
         return ""
-    compared = traffic(rows, earlier.get("volume"), stretch)
     parts = [f"{formats.short_count(rows)} predictions" + (f", {compared}" if compared else "")]
     if performance.is_enough(metric, over):
         assert over is not None

@@ -91,7 +91,9 @@ def load(
     found: dict[str, Sequence[Point]] = {name: points[name, None] for name, _ in wanted}
     found["volume"] = charts.with_zeros(found["volume"], now)
     over = performance.whole(shelf, ["latency_p95", chosen, calibration], stretch)
-    earlier = lately.before(shelf, chosen, stretch)
+    past, past_rows = lately.ended(stretch, found["volume"], now)
+    earlier = lately.before(shelf, chosen, past)
+    compared = lately.traffic(past_rows, earlier.get("volume"), past)
     sent = sum(point.value or 0 for point in found["volume"])
     late = performance.headline("latency_p95", over.get("latency_p95"))
     budget = model.config.latency_budget_ms
@@ -126,10 +128,10 @@ def load(
         state=theme.HEALTH.get(verdict.state, theme.UNKNOWN),
         state_name=verdict.state,
         reasons=[one for one in verdict.reasons if one not in {line.alert.text for line in open_alerts}],
-        lately=lately.sentence(sent, chosen, over.get(chosen), earlier, lines, happened, stretch),
+        lately=lately.sentence(sent, compared, chosen, over.get(chosen), earlier, lines, happened, stretch),
         open_alerts=open_alerts,
         past_alerts=lines,
-        facts=_facts(found, chosen, over, lately.traffic(sent, earlier.get("volume"), stretch)),
+        facts=_facts(found, chosen, over, compared),
         stretch=stretch,
         charts=shown,
         segments=segments.measured(connection, model, stretch, chosen, longest=segments.LATELY),

@@ -10,7 +10,7 @@ from dashboards import words
 from dashboards.links import Links, stretch
 from dashboards.pages.performance import estimate_of
 from monitor.clock import DAY
-from tests.dashboards.seeded import DRIFTED, REFERENCE, START, WINDOW, Seeded
+from tests.dashboards.seeded import DRIFTED, REFERENCE, START, WINDOW, WINDOWS, Seeded
 
 LINKS = Links()
 CHANGE = START + DRIFTED * WINDOW
@@ -31,6 +31,18 @@ def test_a_stretch_is_told_beside_the_one_before(pages: TestClient, seeded: Seed
     calm = pages.get(LINKS.model(seeded.drifting, **stretch(START + 4 * DAY, START + 8 * DAY))).text
     assert "clearly" not in sentence(calm) and sentence(calm).endswith("no alert opened.")
     assert "before" not in sentence(pages.get(LINKS.model(seeded.drifting, range_="all")).text)
+
+
+def test_what_is_still_to_come_is_no_fall_of_the_traffic(pages: TestClient, seeded: Seeded) -> None:
+    end = START + WINDOWS * WINDOW
+    whole = pages.get(LINKS.model(seeded.drifting, **stretch(CHANGE, end))).text
+    longer = pages.get(LINKS.model(seeded.drifting, **stretch(CHANGE, end + 20 * DAY))).text
+    traffic = re.compile(r"predictions, (.*?) before")
+    known, said = traffic.search(sentence(whole)), traffic.search(sentence(longer))
+    assert known is not None and said is not None
+    assert "as many as" in known[1] and "as many as" in said[1]
+    future = pages.get(LINKS.model(seeded.drifting, **stretch(end + 20 * DAY, end + 30 * DAY)))
+    assert future.status_code == 200 and "fewer" not in future.text
 
 
 def test_what_was_expected_is_drawn_open_until_outcomes_confirm_it(pages: TestClient, seeded: Seeded) -> None:
