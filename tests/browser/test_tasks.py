@@ -106,6 +106,8 @@ def test_since_when_is_it_wrong(person: Person, running_app: Running) -> None:
 
 def test_say_that_you_are_on_it(person: Person, running_app: Running) -> None:
     page = person.open(webhook_url(running_app))
+    person.click("button", "Comment", exact=True)
+    expect(page.locator("#comment:focus:invalid")).to_be_visible()  # nothing was said
     page.get_by_label("Comment").fill("A producer changed the unit; the fix is on its way")
     person.click("button", "Acknowledge")
     expect(page.locator(".title")).to_contain_text("Acknowledged")
