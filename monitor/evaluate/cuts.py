@@ -138,7 +138,7 @@ class Shelf:
         binning = self.binning(number)
         ready, again = self._ready(plan.parts, number)
         found = self._loaded(ready, binning)
-        for low, high in _joined([*again, *plan.edges]):
+        for low, high in joined([*again, *plan.edges]):
             found.extend(self._recount(binning, low, high))
         return merge(binning, found) if found else None
 
@@ -283,7 +283,7 @@ def _most_rows(stored: list[StoredProfile]) -> int:
     return max(rows.values(), default=0)
 
 
-def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Ascending stretches with those that touch made one."""
     made: list[tuple[int, int]] = []
     for low, high in sorted(stretches):

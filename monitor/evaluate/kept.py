@@ -16,14 +16,14 @@ from sqlalchemy.engine import Connection
 
 from monitor.clock import DAY
 from monitor.evaluate import payload, windows
-from monitor.evaluate.cuts import Part, Plan, Shelf, Want
+from monitor.evaluate.cuts import Part, Plan, Shelf, Want, joined
 from monitor.evaluate.payload import Numbers
 from monitor.stats.binning import Binning
 from monitor.stats.measure import Measures, measure
 from monitor.stats.profile import Profile, merge
-from monitor.store import profiles
+from monitor.store import blocks, profiles
 from monitor.store.catalog import Model
-from monitor.store.profiles import ProfileKey, StoredProfile
+from monitor.store.profiles import DAY_SPAN, ProfileKey, StoredProfile
 
 LIMIT = 64 << 20
 _LONG = 14  # a stretch of more parts is merged from weeks, which stretches that overlap share
@@ -108,6 +108,7 @@ class KeptShelf(Shelf):
         self._plans: dict[tuple[int, int], Plan | None] = {}
         self._readies: dict[tuple[Hashable, ...], tuple[list[StoredProfile], list[tuple[int, int]]]] = {}
         self._contents: dict[ProfileKey, StoredProfile] = {}
+        self._gone: tuple[int, int] | None = None
 
     def _plan(self, from_at: int, to_at: int) -> Plan | None:
         """The charts of a page have the same steps."""
@@ -159,17 +160,39 @@ class KeptShelf(Shelf):
         return found
 
     def _merged(self, plan: Plan, number: int) -> Profile | None:
-        if plan.edges:
-            return super()._merged(plan, number)
         binning = self.binning(number)
         found: list[Profile] = []
+        again = [*plan.edges]
         for parts in self._pieces(plan.parts):
-            ready, again = self._ready(parts, number)
-            if again:
-                return super()._merged(plan, number)
+            ready, rest = self._ready(parts, number)
+            again += rest
             if ready:
                 found.append(self._piece(parts, ready, binning))
+        for low, high in joined(again):
+            found.extend(self._recount(binning, low, high))
         return found[0] if len(found) == 1 else merge(binning, found) if found else None
+
+    def _recount(self, binning: Binning, from_at: int, to_at: int) -> Iterator[Profile]:
+        """What was counted again is kept week by week: as long as the stored profiles of its days are the same, which
+        have seen each of their rows and outcomes in one binning or another, and nothing was removed from the log."""
+        for week in windows.spans(from_at, to_at, 7 * DAY, self.model.config.timezone):
+            low, high = max(week[0], from_at), min(week[1], to_at)
+            days = [start for start, _ in windows.spans(low, high, DAY, self.model.config.timezone)]
+            self.fetch(DAY_SPAN, days[0], days[-1] + 1)
+            stamps = (*_stamps([one for day in days for one in self.stored(DAY_SPAN, day)]), *self._removed())
+            key = ("again", self.model.id, binning.number, self.want, low, high)
+            known: tuple[Profile, ...] | None = KEPT.get(key, binning, stamps)
+            if known is None:
+                known = tuple(_sealed(binning, one) for one in super()._recount(binning, low, high))
+                KEPT.put(key, binning, stamps, known, sum(_bytes(one) for one in known))
+            yield from known
+
+    def _removed(self) -> tuple[int, int]:
+        """Up to where rows have expired, and how many ids were erased."""
+        if self._gone is None:
+            end = blocks.log_end(self._connection, self.model.id)
+            self._gone = end.expired_before or 0, end.erased or 0
+        return self._gone
 
     def _pieces(self, parts: list[Part]) -> Iterator[list[Part]]:
         """The parts together, or by weeks where they are many."""
@@ -186,11 +209,8 @@ class KeptShelf(Shelf):
         key, stamps = ("profile", self._key(parts, binning.number)), _stamps(ready)
         known: Profile | None = KEPT.get(key, binning, stamps)
         if known is None:
-            made = merge(binning, self._loaded(ready, binning))
-            made.vector.setflags(write=False)
-            known, inner = Profile(binning, made.vector, made.segments), made.segments
-            more = 0 if inner is None else inner.at.nbytes + inner.counts.nbytes + inner.sums.nbytes
-            KEPT.put(key, binning, stamps, known, known.vector.nbytes + more)
+            known = _sealed(binning, merge(binning, self._loaded(ready, binning)))
+            KEPT.put(key, binning, stamps, known, _bytes(known))
         return known
 
     def _key(self, parts: list[Part], number: int) -> tuple[Hashable, ...]:
@@ -225,6 +245,17 @@ class KeptShelf(Shelf):
 
 def _stamps(ready: list[StoredProfile]) -> Stamps:
     return tuple(one.stamp for one in ready)
+
+
+def _sealed(binning: Binning, made: Profile) -> Profile:
+    """A profile that many may read, and nobody may change."""
+    made.vector.setflags(write=False)
+    return Profile(binning, made.vector, made.segments)
+
+
+def _bytes(profile: Profile) -> int:
+    inner = profile.segments
+    return profile.vector.nbytes + (0 if inner is None else inner.at.nbytes + inner.counts.nbytes + inner.sums.nbytes)
 
 
 def _size(measures: Measures) -> int:

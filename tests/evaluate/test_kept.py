@@ -5,16 +5,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
 from monitor.clock import DAY, HOUR, MINUTE
+from monitor.evaluate import cuts
 from monitor.evaluate.cuts import Shelf, Want
 from monitor.evaluate.kept import KEPT, Kept, KeptShelf, numbers_of
 from monitor.stats.measure import measure
-from monitor.store import profiles
+from monitor.stats.profile import Profile
+from monitor.store import blocks, profiles
 from monitor.store.profiles import HOUR_SPAN, StoredProfile
-from monitor.store.session import reading
+from monitor.store.session import reading, writing
+from monitor.store.tables import log_position
 from tests.evaluate.small import START, Log, actuals, binary_rows
 
 STRETCHES = [
@@ -102,6 +106,53 @@ def test_rows_outcomes_and_references_that_come_later_are_seen_at_once(month: Lo
     month.reference(binary_rows(300, seed=9, shift=40.0))  # does not fit: a new binning under the next number
     month.build()
     agree(month)
+
+
+def test_what_must_be_counted_again_is_counted_once_and_anew_where_something_came_or_went(
+    month: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(rows: range) -> None:
+        with writing(month.engine) as connection:
+            blocks.lock_log(connection, month.model_id)
+            blocks.remove_rows(connection, month.model_id, rows)
+
+    remove(range(30 * 12))  # so these days stay in the binning that they are counted in, and the others do not
+    month.reference(binary_rows(300, seed=9, shift=40.0))
+    fresh = binary_rows(14 * 12, START + 35 * DAY, step=2 * HOUR, seed=6, prefix="fresh")
+    month.predictions(fresh)
+    month.outcomes(actuals(fresh[:100]))
+    month.build()
+    counted: list[int] = []
+    count = cuts.profile_together
+
+    def counting(model: Any, binning: Any, batch: Any, held: Any) -> Profile:
+        counted.append(batch.num_rows)
+        return count(model, binning, batch, held)
+
+    monkeypatch.setattr(cuts, "profile_together", counting)
+    stretch = START, START + 49 * DAY
+
+    def counted_again() -> int:
+        counted.clear()
+        with reading(month.engine) as connection:
+            KeptShelf(connection, month.model).measures(*stretch, METRICS)
+        return sum(counted)
+
+    rows = (5 + 14) * 12
+    assert counted_again() == rows
+    assert counted_again() == 0
+    month.predictions(binary_rows(5, START + 48 * DAY, seed=7, prefix="late"))
+    month.build()
+    assert 5 < counted_again() <= 7 * 12 + 5  # of one week
+    month.outcomes(actuals(fresh[100:]))
+    month.build()
+    assert counted_again() > 0
+    agree(month, stretches=[stretch])
+    remove(range(30 * 12, 30 * 12 + 2))
+    with writing(month.engine) as connection:
+        connection.execute(sa.update(log_position).values(erased=2))
+    assert counted_again() == rows + 5 - 2
+    agree(month, stretches=[stretch])
 
 
 def test_the_whole_is_merged_from_the_weeks_that_a_chart_has_loaded(
