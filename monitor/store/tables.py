@@ -330,6 +330,22 @@ profile = _table(
     sa.Column("stamp", Int, nullable=False),  # drawn at random when it is saved: the same stamp, the same content
     sa.Column("payload", Packed, nullable=False),
     sa.Column("segments", Packed),
+    # What is asked of many profiles before any content is read, without the pages that hold contents.
+    sa.Index(
+        "ix_profile_shown",
+        "model_id",
+        "span",
+        "start",
+        "version_id",
+        "role",
+        "binning",
+        "rows",
+        "labelled",
+        "min_known_at",
+        "max_known_at",
+        "rows_known_at",
+        "stamp",
+    ),
     rowid=False,
 )
 
