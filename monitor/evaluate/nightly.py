@@ -100,9 +100,9 @@ def undecided_from(connection: Connection, model: Model, before: int) -> int | N
     rows goes on to log has its time like any other.
     """
     number = profiles.current_number(connection, model.id)
-    reference = reference_for(connection, model.id, number, windows=False) if number else None
-    if reference is None:
-        return None
+    reference = reference_for(connection, model.id, number) if number else None
+    if reference is None or _most_days(reference) < LEAST_DAYS:
+        return None  # nights pass, but look at no row
     done = stored.progress(connection, model.id)
     same = done is not None and done.reference_id == reference.stored.id
     start = _start(connection, model, reference, None if done is None else done.judged_to, same)
@@ -114,6 +114,12 @@ def undecided_from(connection: Connection, model: Model, before: int) -> int | N
     ):
         return None  # the first night will find no rows to compare with
     return start
+
+
+def _most_days(reference: Reference) -> int:
+    """On how many days the rows of a reference can lie."""
+    spans = [(start // DAY, (end - 1) // DAY) for start, end, _ in reference.windows]
+    return len({day for first, last in spans for day in range(first, last + 1)})
 
 
 def _next(connection: Connection, model: Model, before: Memory | None, now: int) -> _Night | None:
