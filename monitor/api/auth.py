@@ -15,6 +15,7 @@ from http.cookies import CookieError, SimpleCookie
 from sqlalchemy.engine import Connection, Engine
 
 from monitor import clock
+from monitor.remembered import Remembered
 from monitor.settings import Settings
 from monitor.store import keys, sessions
 from monitor.store.session import reading, writing
@@ -121,71 +122,70 @@ def principal_of_session(connection: Connection, token: str, now: int) -> Princi
     return None if found is None else Principal(found.project_id, found.name, found.scope, "session")
 
 
+def _holder(key: keys.Key, via: str) -> Principal:
+    return Principal(key.project_id, key.name, key.scope, via, key.id)
+
+
 class KeyRing:
     """Looks keys and sessions up, and remembers the answer for a few seconds.
 
-    Requests of one key so cost one query every three seconds, and a revoked key stops within that time. When keys were
-    last used is written at most once a minute, by a thread of its own.
+    A revoked key stops within that time. When keys were last used is written at most once a minute, by a thread of its
+    own.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._known: dict[tuple[str, str], tuple[float, keys.Key | Principal | None]] = {}
-        self._recent: dict[bytes, tuple[float, Principal]] = {}  # by the hash of a whole header
+        self._keys: Remembered[str, keys.Key | None] = Remembered(self._find_key, CACHE_SECONDS)
+        self._sessions: Remembered[str, Principal | None] = Remembered(self._find_session, CACHE_SECONDS)
+        self._good: dict[bytes, tuple[keys.Key, Principal]] = {}  # by the hash of a whole header
         self._used: dict[str, int] = {}
         self._flushed = clock.monotonic()
         self._lock = threading.Lock()
 
     def by_header(self, authorization: str) -> Principal | None:
         """The principal of an Authorization header; None when it is not good. Needs at most one query."""
-        found = self.by_key(*sent_key(authorization))
-        fresh = None if found is None else self._fresh("key", found.key_id)
-        if found is not None and fresh is not None:
-            if len(self._recent) >= CACHE_SIZE:
-                self._recent.clear()
-            self._recent[_hash(authorization)] = fresh[0], found
-        return found
+        text, via = sent_key(authorization)
+        key = self._good_key(text)
+        if key is None:
+            return None
+        if len(self._good) >= CACHE_SIZE:
+            self._good.clear()
+        self._good[_hash(authorization)] = key, _holder(key, via)
+        return _holder(key, via)
 
     def recent(self, authorization: str) -> Principal | None:
-        """The same without a query and without taking the key apart, where it was found good just before."""
-        known = self._recent.get(_hash(authorization))
-        if known is None or clock.monotonic() - known[0] >= CACHE_SECONDS:
+        """The same without waiting and without taking the key apart, where it was found good and has not changed."""
+        good = self._good.get(_hash(authorization))
+        if good is None:
             return None
-        self._touch(known[1].key_id)
-        return known[1]
+        key, principal = good
+        if not self._keys.has(key.id) or self._keys.get(key.id) != key:
+            return None
+        self._touch(key.id)
+        return principal
 
     def by_key(self, text: str, via: str) -> Principal | None:
         """The principal of a key as it was sent; None when it is not good. Needs at most one query."""
-        parts = keys.split(text)
-        if parts is None:
-            return None
-        key_id, digest = parts
-        found = self._remembered("key", key_id)
-        if not isinstance(found, keys.Key):
-            compare_digest(digest, _NOBODY)
-            return None
-        if not compare_digest(digest, found.secret_hash) or found.revoked_at is not None:
-            return None
-        self._touch(key_id)
-        return Principal(found.project_id, found.name, found.scope, via, key_id)
+        key = self._good_key(text)
+        return None if key is None else _holder(key, via)
 
     def by_session(self, token: str) -> Principal | None:
         """The principal of a session's token."""
-        found = self._remembered("session", token)
-        return found if isinstance(found, Principal) else None
+        return self._sessions.get(token)
 
     def is_fresh(self, authorization: str, cookie: str) -> bool:
         """Whether the answer is remembered, so that no query is needed."""
         if authorization:
             parts = keys.split(sent_key(authorization)[0])
-            return parts is None or self._fresh("key", parts[0]) is not None
+            return parts is None or self._keys.has(parts[0])
         token = sent_session(cookie)
-        return token is None or self._fresh("session", token) is not None
+        return token is None or self._sessions.has(token)
 
     def forget(self) -> None:
         """Ask the database again for everything (after a log-out)."""
-        self._known.clear()
-        self._recent.clear()
+        self._keys.forget()
+        self._sessions.forget()
+        self._good.clear()
 
     def flush(self) -> None:
         """Write when keys were last used."""
@@ -196,25 +196,27 @@ class KeyRing:
             with writing(self.engine) as connection:
                 keys.mark_used(connection, used)
 
-    def _fresh(self, kind: str, name: str) -> tuple[float, keys.Key | Principal | None] | None:
-        known = self._known.get((kind, name))
-        return known if known is not None and clock.monotonic() - known[0] < CACHE_SECONDS else None
-
-    def _remembered(self, kind: str, name: str) -> keys.Key | Principal | None:
-        fresh = self._fresh(kind, name)
-        if fresh is not None:
-            return fresh[1]
-        asked_at = clock.monotonic()
-        found: keys.Key | Principal | None
-        with reading(self.engine) as connection:
-            if kind == "key":
-                found = keys.find_key(connection, name)
-            else:
-                found = principal_of_session(connection, name, clock.now())
-        if len(self._known) >= CACHE_SIZE:
-            self._known.clear()
-        self._known[kind, name] = (asked_at, found)
+    def _good_key(self, text: str) -> keys.Key | None:
+        parts = keys.split(text)
+        if parts is None:
+            return None
+        key_id, digest = parts
+        found = self._keys.get(key_id)
+        if found is None:
+            compare_digest(digest, _NOBODY)
+            return None
+        if not compare_digest(digest, found.secret_hash) or found.revoked_at is not None:
+            return None
+        self._touch(key_id)
         return found
+
+    def _find_key(self, key_id: str) -> keys.Key | None:
+        with reading(self.engine) as connection:
+            return keys.find_key(connection, key_id)
+
+    def _find_session(self, token: str) -> Principal | None:
+        with reading(self.engine) as connection:
+            return principal_of_session(connection, token, clock.now())
 
     def _touch(self, key_id: str) -> None:
         with self._lock:

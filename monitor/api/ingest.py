@@ -134,7 +134,7 @@ async def _whole_body(
         model, times = writer.model(project_id, name)
         return model, validated(decode(body, model), model, times, kind)
 
-    if len(body) <= SMALL:
+    if len(body) <= SMALL and writer.knows(project_id, name):
         model, batch = prepare()
     else:
         async with request.app.state.turns.take(owner):

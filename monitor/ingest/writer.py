@@ -22,6 +22,7 @@ from monitor.ingest.fairness import FairQueue
 from monitor.ingest.pairs import Halves, write_halves
 from monitor.ingest.validate import OutcomeBatch, PredictionBatch, Times
 from monitor.ingest.write import Answer, write_outcomes, write_predictions
+from monitor.remembered import Remembered
 from monitor.settings import Settings
 from monitor.store.blocks import log_end
 from monitor.store.catalog import Model, get_model, version_names
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 
 MAX_WAITING_ROWS = 200_000
 MAX_GROUP_ROWS = 20_000
-CACHE_US = clock.SECOND
+CACHE_SECONDS = 1.0
 
 Batch = PredictionBatch | OutcomeBatch | Halves
 
@@ -49,11 +50,12 @@ _Answers = list[tuple[_Request, Answer | KeepwatchError]]
 
 
 @dataclass
-class _Cached:
+class _Looked:
+    """A model as it was looked at; `known_at` goes on with what is committed."""
+
     model: Model
     versions: dict[str, int]
     known_at: int | None
-    loaded_at: int
 
 
 class Writer:
@@ -64,7 +66,7 @@ class Writer:
         self._retention = settings.retention_us
         self._now = now
         self._queue: FairQueue[_Request] = FairQueue(MAX_WAITING_ROWS)
-        self._cache: dict[tuple[int, str], _Cached] = {}
+        self._models: Remembered[tuple[int, str], _Looked] = Remembered(self._look, CACHE_SECONDS)
         self._thread: threading.Thread | None = None
         self.stopping = False
 
@@ -87,27 +89,32 @@ class Writer:
         Raises:
             NotFound: there is none.
         """
-        now = self._now()
-        cached = self._cache.get((project_id, name))
-        if cached is None or now - cached.loaded_at > CACHE_US or now < cached.loaded_at:
-            try:
-                with reading(self._engine) as connection:
-                    model = get_model(connection, project_id, name)
-                    versions = {version: number for number, version in version_names(connection, model.id).items()}
-                    cached = _Cached(model, versions, log_end(connection, model.id).known_at, now)
-            except KeepwatchError:
-                self._cache.pop((project_id, name), None)
-                raise
-            except (DBAPIError, PoolTimeout) as error:
-                raise _unavailable(error) from error
-            self._cache[project_id, name] = cached
-        events = cached.model.config.clock == "events"
-        oldest = self._retention + cached.model.config.label_delay_us
-        return cached.model, Times(now, cached.known_at if events else now, events, oldest)
+        try:
+            looked = self._models.get((project_id, name))
+        except (DBAPIError, PoolTimeout) as error:
+            raise _unavailable(error) from error
+        now, config = self._now(), looked.model.config
+        events = config.clock == "events"
+        known = looked.known_at if events else now
+        return looked.model, Times(now, known, events, self._retention + config.label_delay_us)
+
+    def knows(self, project_id: int, name: str) -> bool:
+        """Whether `model` need not wait for the database."""
+        return self._models.has((project_id, name))
+
+    def _look(self, which: tuple[int, str]) -> _Looked:
+        with reading(self._engine) as connection:
+            model = get_model(connection, *which)
+            versions = {version: number for number, version in version_names(connection, model.id).items()}
+            known_at = log_end(connection, model.id).known_at
+        before = self._models.last(which)
+        if before is not None and before.model.id == model.id and before.known_at is not None:
+            known_at = max(known_at or 0, before.known_at)  # what was committed since the look began
+        return _Looked(model, versions, known_at)
 
     def forget(self, project_id: int, name: str) -> None:
         """Look for the model of that name anew: it was deleted."""
-        self._cache.pop((project_id, name), None)
+        self._models.forget((project_id, name))
 
     def check_room(self, owner: str) -> None:
         """Raise what `submit` would: before the trouble of reading a body."""
@@ -208,8 +215,8 @@ class Writer:
     def _write_one(self, connection: Connection, requests: list[_Request], arrival: int) -> _Answers:
         """One model's requests, predictions before outcomes."""
         model = requests[0].model
-        cached = self._cache.get((model.project_id, model.name))
-        versions = cached.versions if cached is not None and cached.model.id == model.id else {}
+        looked = self._models.last((model.project_id, model.name))
+        versions = looked.versions if looked is not None and looked.model.id == model.id else {}
         predictions = [request for request in requests if isinstance(request.batch, PredictionBatch)]
         events = [request for request in requests if isinstance(request.batch, Halves)]
         others = [request for request in requests if isinstance(request.batch, OutcomeBatch)]
@@ -224,9 +231,9 @@ class Writer:
 
     def _move_clock(self, request: _Request) -> None:
         """What was committed may have moved its model's clock: the next request need not wait for a look."""
-        cached = self._cache.get((request.model.project_id, request.model.name))
-        if cached is not None and request.batch.max_known_at:
-            cached.known_at = max(cached.known_at or 0, request.batch.max_known_at)
+        looked = self._models.last((request.model.project_id, request.model.name))
+        if looked is not None and request.batch.max_known_at:
+            looked.known_at = max(looked.known_at or 0, request.batch.max_known_at)
 
 
 def _batches(requests: list[_Request]) -> list[Any]:

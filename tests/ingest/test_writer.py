@@ -112,7 +112,7 @@ def test_a_model_that_is_made_anew_gets_none_of_the_versions_and_rows_of_the_del
     other.start()
     rows = [{"id": version, "version": version, "features": {"age": 1}} for version in ("v1", "v2")]
     assert writer.submit(*batch_of(writer, {"rows": rows}, "replay")).result(timeout=10).accepted == 2
-    writer._cache.clear()
+    writer._models.forget()
     found, late = batch_of(writer, {"id": "late", "version": "v2", "features": {"age": 1}}, "replay")
     with writing(engine) as connection:
         delete_model(connection, found, NOW, "ann")
@@ -142,7 +142,7 @@ def test_a_retry_means_the_same_after_the_schema_was_given(writer: Writer, engin
     with writing(engine) as connection:
         body = {"task": "binary", "features": {"x": {"kind": "numeric"}, "y": {"kind": "ignored"}}}
         put_model(connection, 1, "bare", body, NOW, "test")
-    writer._cache.clear()
+    writer._models.forget()
     answer = writer.submit(*batch_of(writer, {"rows": rows}, "bare")).result(timeout=10)
     assert (answer.duplicates, [one.code for one in answer.rejected]) == (2, [])
 
