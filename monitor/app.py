@@ -42,6 +42,7 @@ from monitor.api.gate import Gate
 from monitor.api.hot import HotRoutes
 from monitor.api.parameters import STRICT
 from monitor.ingest import tables
+from monitor.ingest.decoders import Decoders
 from monitor.ingest.fairness import Admission, Turns
 from monitor.ingest.singles import Singles
 from monitor.ingest.writer import Writer
@@ -104,6 +105,7 @@ def create_app(
                 await run_in_threadpool(singles.stop)
                 await run_in_threadpool(writer.stop)
             await run_in_threadpool(tables.close)
+            await run_in_threadpool(app.state.decoders.close)
             with suppress(SQLAlchemyError):
                 await run_in_threadpool(ring.flush)
 
@@ -124,6 +126,7 @@ def create_app(
     state = app.state
     state.settings, state.engine, state.ring = settings, engine, ring
     state.writer, state.singles = writer, singles
+    state.decoders = Decoders()
     state.readiness, state.draining = health.Readiness(engine), False
     state.exposed = exposed.Kept()
     state.admission, state.turns = Admission(max(BODIES, 6 * settings.max_body)), Turns(DECODED_AT_ONCE)

@@ -21,7 +21,15 @@ LISTS = {"monitor/store/tables.py"}  # one declaration after the other: splittin
 
 # From the bottom to the top: a module may import its own room and what stands in the layers before it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("monitor.settings", "monitor.errors", "monitor.clock", "monitor.log", "monitor.telemetry", "monitor.columns"),
+    (
+        "monitor.settings",
+        "monitor.errors",
+        "monitor.clock",
+        "monitor.log",
+        "monitor.telemetry",
+        "monitor.columns",
+        "monitor.remembered",
+    ),
     ("monitor.stats", "monitor.store"),
     ("monitor.ingest", "monitor.evaluate", "monitor.alerts", "monitor.archive"),
     (

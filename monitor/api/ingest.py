@@ -4,8 +4,8 @@ Small bodies are decoded where they are; large ones in a thread, a few at once a
 hold up small ones. Lines, Arrow and Parquet are decoded and committed group by group.
 """
 
-from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import orjson
@@ -21,13 +21,16 @@ from monitor.api.hot import Handler
 from monitor.errors import Invalid, Problem
 from monitor.ingest import arrow, ndjson
 from monitor.ingest.arrivals import awaited
-from monitor.ingest.decode import decode_outcomes, decode_predictions, holds_one_row
-from monitor.ingest.draft import Draft, Rejection
+from monitor.ingest.decode import holds_one_row
+from monitor.ingest.decoders import Decoders
+from monitor.ingest.draft import Rejection
 from monitor.ingest.encodings import Encoding, encoding_of, pieces
 from monitor.ingest.fairness import Ticket
-from monitor.ingest.flow import Batch, Flow, validated
+from monitor.ingest.flow import Flow
+from monitor.ingest.prepare import Batch, Form, prepared, validated
 from monitor.ingest.singles import MAX_BYTES, Singles
 from monitor.ingest.totals import Totals
+from monitor.ingest.validate import Times
 from monitor.ingest.write import Answer
 from monitor.ingest.writer import Writer
 from monitor.store.catalog import Model
@@ -85,13 +88,13 @@ def _columns(row: dict[str, Any]) -> dict[str, Any]:
 @router.post("/v1/models/{model}/predictions", openapi_extra=_documented("predictions"), summary="Log predictions")
 async def post_predictions(model: str, request: Request) -> Response:
     """Answers 200 with the counts once the rows are committed and synced."""
-    return await _ingest(request, model, "predictions", decode_predictions)
+    return await _ingest(request, model, "predictions")
 
 
 @router.post("/v1/models/{model}/outcomes", openapi_extra=_documented("outcomes"), summary="Log outcomes")
 async def post_outcomes(model: str, request: Request) -> Response:
     """Before or after their predictions, once or again with a correction."""
-    return await _ingest(request, model, "outcomes", decode_outcomes)
+    return await _ingest(request, model, "outcomes")
 
 
 HANDLERS: dict[str, Handler] = {"predictions": post_predictions, "outcomes": post_outcomes}
@@ -103,7 +106,7 @@ def hot_handlers() -> dict[str, tuple[BaseRoute, Handler]]:
     return {name: (declared[handler], handler) for name, handler in HANDLERS.items()}
 
 
-async def _ingest(request: Request, name: str, kind: str, decode: Callable[[bytes, Model], Draft]) -> Response:
+async def _ingest(request: Request, name: str, kind: str) -> Response:
     encoding = encoding_of(request.headers.get("content-type"))
     state = request.app.state
     writer: Writer = state.writer
@@ -111,33 +114,34 @@ async def _ingest(request: Request, name: str, kind: str, decode: Callable[[byte
     limit: int = state.settings.max_body
     with admitted(request) as ticket:
         if encoding is not Encoding.JSON:
-            flow = Flow(writer, state.turns, project_id, name, kind, ticket.owner)
+            flow = Flow(writer, state.turns, project_id, name, ticket.owner)
             return await _grouped(request, flow, encoding, ticket, limit, name, kind)
         body = await whole(request, limit, ticket)
         if kind == "predictions" and len(body) <= MAX_BYTES and holds_one_row(body):
             singles: Singles = state.singles
             answer = await awaited(singles.submit(project_id, name, body, ticket.owner))
         else:
-            answer = await _whole_body(request, body, name, kind, ticket.owner, decode)
+            answer = await _whole_body(request, body, name, kind, ticket.owner)
     telemetry.count_ingested(name, kind, answer)
     return _respond(answer)
 
 
-async def _whole_body(
-    request: Request, body: bytes, name: str, kind: str, owner: str, decode: Callable[[bytes, Model], Draft]
-) -> Answer:
+async def _whole_body(request: Request, body: bytes, name: str, kind: str, owner: str) -> Answer:
     """A body of JSON: decoded at once, and answered when it is committed."""
-    writer: Writer = request.app.state.writer
-    project_id = request.scope["principal"].project_id
-
-    def prepare() -> tuple[Model, Batch]:
-        model, times = writer.model(project_id, name)
-        return model, validated(decode(body, model), model, times, kind)
-
-    if len(body) <= SMALL and writer.knows(project_id, name):
-        model, batch = prepare()
+    state = request.app.state
+    writer: Writer = state.writer
+    which: tuple[int, str] = request.scope["principal"].project_id, name
+    if len(body) <= SMALL and writer.knows(*which):
+        model, times = writer.model(*which)
+        (batch,) = prepared(Form.WHOLE, kind, body, model, times)
     else:
-        async with request.app.state.turns.take(owner):
+
+        def prepare() -> tuple[Model, Batch]:
+            model, times = writer.model(*which)
+            (batch,) = state.decoders.prepare(Form.WHOLE, kind, body, model, times)
+            return model, batch
+
+        async with state.turns.take(owner):
             model, batch = await run_in_threadpool(prepare)
     return await awaited(writer.submit(model, batch, owner))
 
@@ -167,23 +171,27 @@ async def _grouped(
 
 
 async def _lines(request: Request, flow: Flow, ticket: Ticket, kind: str) -> None:
+    decoders: Decoders = request.app.state.decoders
     lines = ndjson.Lines()
+
+    async def add(groups: list[bytes]) -> None:
+        for group in groups:
+            await flow.add(partial(decoders.prepare, Form.LINES, kind, group))
+
     async for chunk in chunks(request):
-        for group in lines.feed(chunk):
-            await flow.add(lambda model, group=group: ndjson.drafts(group, model, kind))  # type: ignore[misc]
+        await add(lines.feed(chunk))
         ticket.hold(lines.held + ndjson.GROUP_BYTES)
-    for group in lines.rest():
-        await flow.add(lambda model, group=group: ndjson.drafts(group, model, kind))  # type: ignore[misc]
+    await add(lines.rest())
 
 
 async def _table(body: bytes, flow: Flow, encoding: Encoding, limit: int, kind: str) -> None:
     with closing(pieces(body, encoding, limit)) as read:  # type: ignore[type-var]
 
-        def decode(model: Model) -> list[Draft]:
+        def prepare(model: Model, times: Times) -> list[Batch]:
             piece = next(read, None)
-            return [] if piece is None else [arrow.draft_of(piece, model, kind)]
+            return [] if piece is None else [validated(arrow.draft_of(piece, model, kind), model, times, kind)]
 
-        while await flow.add(decode):
+        while await flow.add(prepare):
             pass
 
 

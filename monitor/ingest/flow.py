@@ -9,10 +9,10 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.errors import Overloaded, QuotaExceeded
 from monitor.ingest.arrivals import awaited
-from monitor.ingest.draft import Draft
 from monitor.ingest.fairness import Turns
+from monitor.ingest.prepare import Batch
 from monitor.ingest.totals import Totals
-from monitor.ingest.validate import OutcomeBatch, PredictionBatch, Times, validate_outcomes, validate_predictions
+from monitor.ingest.validate import Times
 from monitor.ingest.write import Answer
 from monitor.ingest.writer import Writer
 from monitor.store.catalog import Model
@@ -21,47 +21,38 @@ UNDERWAY = 2  # groups of one request that wait for their commit
 PATIENCE = 10.0  # seconds in which a stream waits for room; its sender is held up meanwhile, by TCP
 _PAUSE = 0.05
 
-Decode = Callable[[Model], Sequence[Draft]]
-Batch = PredictionBatch | OutcomeBatch
-
-
-def validated(draft: Draft, model: Model, times: Times, kind: str) -> Batch:
-    """A draft of `predictions` or `outcomes`, checked."""
-    return (
-        validate_predictions(draft, model, times) if kind == "predictions" else validate_outcomes(draft, model, times)
-    )
+Prepare = Callable[[Model, Times], Sequence[Batch]]
 
 
 class Flow:
     """One request's groups on their way; `totals` is the answer so far."""
 
-    def __init__(self, writer: Writer, turns: Turns, project_id: int, name: str, kind: str, owner: str) -> None:
+    def __init__(self, writer: Writer, turns: Turns, project_id: int, name: str, owner: str) -> None:
         self._writer = writer
         self._turns = turns
         self._of = (project_id, name)
-        self._kind = kind
         self._owner = owner
         self._underway: deque[tuple[asyncio.Future[Answer], int]] = deque()
         self.totals = Totals()
 
-    async def add(self, decode: Decode) -> bool:
-        """Decode a group in a thread and let it be written; False when there was none.
+    async def add(self, prepare: Prepare) -> bool:
+        """Prepare a group in a thread and let it be written; False when there was none.
 
         Raises:
             Problem: the group cannot be read, or there is no room for it. What was added before is not undone.
         """
 
-        def prepare() -> list[tuple[Model, Batch, int]]:
+        def group() -> tuple[Model, Sequence[Batch]]:
             model, times = self._writer.model(*self._of)
-            return [(model, validated(draft, model, times, self._kind), draft.total) for draft in decode(model)]
+            return model, prepare(model, times)
 
         async with self._turns.take(self._owner):
-            groups = await run_in_threadpool(prepare)
-        for model, batch, rows in groups:
-            self._underway.append((await self._submit(model, batch), rows))
+            model, batches = await run_in_threadpool(group)
+        for batch in batches:
+            self._underway.append((await self._submit(model, batch), batch.total))
             while len(self._underway) > UNDERWAY:
                 await self._collect()
-        return bool(groups)
+        return bool(batches)
 
     async def _submit(self, model: Model, batch: Batch) -> "asyncio.Future[Answer]":
         waited = 0.0

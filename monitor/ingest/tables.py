@@ -5,25 +5,23 @@ Arrow with compressed buffers) goes through a process of its own with little mem
 stay for the next body, and end with this one.
 """
 
-import contextlib
 import json
 import struct
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import pyarrow as pa
 
 from monitor.errors import Overloaded, TooLarge, Unreadable
 from monitor.ingest import table_child
+from monitor.ingest.children import Child
 from monitor.ingest.table_child import BATCH, END, TOO_LARGE
 
 MAX_ROWS = 1_000_000
 CHILDREN = 2
-SECONDS = 20.0  # one body
+SECONDS = 20.0  # for a body, and then for each batch of it: what waits for commits meanwhile is not the child
 _WAIT_SECONDS = 20.0  # for a child that is free
 _MESSAGES = {b"rows": f"at most {MAX_ROWS:,} rows in one request: send the rest in another"}
 _LARGE = "the body holds more than KEEPWATCH_MAX_BODY_MB once it is unpacked: send it in parts"
@@ -99,69 +97,38 @@ def _table(data: bytes, table: int, field: int) -> int:
     return at + int(struct.unpack_from("<I", data, at)[0]) if at else 0
 
 
-class _Child:
-    """One process; used by one thread at a time."""
+class _Reader(Child):
+    """A child that reads tables."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-I", str(Path(table_child.__file__))]
-        self._process = subprocess.Popen(  # noqa: S603 - our own file
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_ENVIRONMENT
-        )
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
+        super().__init__([sys.executable, "-I", str(Path(table_child.__file__))], _ENVIRONMENT)
 
     def batches(self, kind: str, body: bytes, max_bytes: int) -> Iterator[pa.RecordBatch]:
-        """What it reads; EOFError when it died of it, or took longer than `SECONDS`."""
-        timer = threading.Timer(SECONDS, self.end)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield from self._exchange(kind, body, max_bytes)
-        finally:
-            timer.cancel()
-
-    def _exchange(self, kind: str, body: bytes, max_bytes: int) -> Iterator[pa.RecordBatch]:
-        sink, source = self._process.stdin, self._process.stdout
-        assert sink is not None
-        assert source is not None
+        """What it reads; EOFError when it died of it, or took too long."""
+        self.within(SECONDS)
         asked = {"kind": kind, "size": len(body), "max_rows": MAX_ROWS, "max_bytes": max_bytes}
-        sink.write(json.dumps(asked).encode() + b"\n")
-        sink.write(body)
-        sink.flush()
+        self.write([json.dumps(asked).encode() + b"\n", body])
         while True:
-            head = _read(source, 9)
-            content = _read(source, int.from_bytes(head[1:], "little"))
+            head = bytes(self.read(9))
+            content = self.read(int.from_bytes(head[1:], "little"))
             if head[:1] == END:
                 return
             if head[:1] == TOO_LARGE:
-                raise TooLarge(_MESSAGES.get(content, _LARGE))
+                raise TooLarge(_MESSAGES.get(bytes(content), _LARGE))
             if head[:1] != BATCH:
                 raise Unreadable("the body cannot be read as what its Content-Type says")
             with pa.ipc.open_stream(content) as reader:
                 for batch in reader:
                     batch.validate(full=True)
                     yield batch
-
-    def end(self) -> None:
-        self._process.kill()
-
-    def close(self) -> None:
-        """End it, and free what it holds."""
-        self.end()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+            self.within(SECONDS)
 
 
-def _read(source: IO[bytes], size: int) -> bytes:
-    data = source.read(size)
-    if len(data) < size:
-        raise EOFError
-    return data
+def _started() -> _Reader:
+    try:
+        return _Reader()
+    except OSError:
+        raise Overloaded("no process can be started that reads files: send it again", retry_after=5) from None
 
 
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
@@ -172,7 +139,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self._slots = threading.BoundedSemaphore(CHILDREN)
-        self._idle: list[_Child] = []
+        self._idle: list[_Reader] = []
 
     def batches(self, kind: str, body: bytes, max_bytes: int) -> Iterator[pa.RecordBatch]:
         """What a child reads; a child that dies of a body had a reason."""
@@ -187,7 +154,7 @@ class _Pool:
             except (TooLarge, Unreadable):
                 done = True
                 raise
-            except (EOFError, OSError):
+            except EOFError:
                 raise TooLarge(_LARGE) from None
             finally:
                 # A body that was not read to its end leaves frames in the pipe: that child is of no use any more.
@@ -198,12 +165,12 @@ class _Pool:
         finally:
             self._slots.release()
 
-    def _take(self) -> _Child:
+    def _take(self) -> _Reader:
         while True:
             try:
                 child = self._idle.pop()
             except IndexError:
-                return _Child()
+                return _started()
             if child.alive:
                 return child
             child.close()

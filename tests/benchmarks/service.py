@@ -140,17 +140,30 @@ def taken(url: str) -> tuple[int, int]:
 
 
 def peak_mb(process: subprocess.Popen[bytes], name: str = "VmHWM") -> float:
-    """The greatest resident size of the server process and of its evaluation process; `VmRSS`: the present one."""
-    total = 0.0
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for pid in [process.pid, *map(int, children)]:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(name):
-                total = max(total, int(line.split()[1]) / 1024)
-    return round(total, 1)
+    """The greatest resident size of the server with the processes that read bodies for it, which count in full though
+    they share a good part; or of its evaluation process, if that is larger. `VmRSS`: the present one."""
+
+    def resident(pid: int) -> float:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+    readers, others = _children(process.pid)
+    return round(max([sum(map(resident, [process.pid, *readers])), *map(resident, others)]), 1)
 
 
 def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    """CPU that a process has taken, without its children."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU that a server has taken with the processes that read bodies for it, without its evaluation process."""
+    taken = 0
+    for pid in [process.pid, *_children(process.pid)[0]]:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        taken += int(fields[11]) + int(fields[12])
+    return taken / os.sysconf("SC_CLK_TCK")
+
+
+def _children(pid: int) -> tuple[list[int], list[int]]:
+    """The processes that read bodies, and the others, of those that a process has started."""
+    found: tuple[list[int], list[int]] = [], []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (thread / "children").read_text().split()):
+            found[b"_child" not in Path(f"/proc/{child}/cmdline").read_bytes()].append(child)
+    return found

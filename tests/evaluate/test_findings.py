@@ -14,7 +14,7 @@ from monitor.doctor import models as doctor
 from monitor.evaluate import findings, health
 from monitor.evaluate.references import put_reference
 from monitor.ingest.decode import decode_predictions
-from monitor.ingest.flow import validated
+from monitor.ingest.prepare import validated
 from monitor.ingest.writer import Writer
 from monitor.settings import Settings
 from monitor.store import alerts, catalog, schema_findings

@@ -58,6 +58,11 @@ class Service:
                 time.sleep(0.05)
         raise AssertionError("the service did not start:\n" + self._log.read_text()[-3000:])
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGKILL)

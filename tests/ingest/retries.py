@@ -21,7 +21,7 @@ from monitor import clock, jobs
 from monitor.clock import HOUR, MINUTE
 from monitor.evaluate.references import put_reference
 from monitor.ingest.decode import decode_outcomes, decode_predictions
-from monitor.ingest.flow import validated
+from monitor.ingest.prepare import validated
 from monitor.ingest.write import Answer
 from monitor.ingest.writer import Writer
 from monitor.settings import Settings
