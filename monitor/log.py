@@ -8,9 +8,12 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 import structlog
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")  # of the request at hand; its lines carry it
 
 _SECRETS = re.compile(
     r"kw_[A-Za-z0-9_-]{8,}"
@@ -44,10 +47,16 @@ def _hide_fields(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
     return event
 
 
+def _add_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if (current := request_id.get()) != "":
+        event.setdefault("request_id", current)
+    return event
+
+
 def setup(level: str = "INFO") -> None:
     """Send everything that this process logs, also through the standard library, to stderr in one form."""
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _add_request,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

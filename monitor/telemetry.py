@@ -6,6 +6,7 @@ counted as `other`. What a worker counts (`WORKED`) is told to the database, sin
 
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple, Protocol
 
@@ -104,7 +105,7 @@ def count_ingested(model: str, kind: str, answer: _Counts) -> None:
     label = model_label(model)
     for result, rows in (("accepted", answer.accepted), ("duplicate", answer.duplicates), ("revised", answer.revised)):
         if rows:
-            ROWS.labels(kind, label, result).inc(rows)
+            _rows(kind, label, result).inc(rows)
     for one in answer.rejected:
         REJECTED.labels(kind, one.code).inc()
 
@@ -128,7 +129,7 @@ def count_totals(model: str, kind: str, totals: _Totals) -> None:
     label = model_label(model)
     for result, rows in (("accepted", totals.accepted), ("duplicate", totals.duplicates), ("revised", totals.revised)):
         if rows:
-            ROWS.labels(kind, label, result).inc(rows)
+            _rows(kind, label, result).inc(rows)
     for code, rows in totals.rejected_codes.items():
         REJECTED.labels(kind, code).inc(rows)
 
@@ -137,7 +138,17 @@ def observe_request(method: str, route: object, status: int, seconds: float) -> 
     """Time one request; the route is its pattern (`/v1/models/{model}`), never the path with its names."""
     pattern = getattr(route, "path", None) or "other"
     known = method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS") else "other"
-    REQUESTS.labels(known, pattern, str(status)).observe(seconds)
+    _requests(known, pattern, status).observe(seconds)
+
+
+@lru_cache(maxsize=4096)  # to find them by their labels takes longer than to count
+def _requests(method: str, pattern: str, status: int) -> Histogram:
+    return REQUESTS.labels(method, pattern, str(status))
+
+
+@lru_cache(maxsize=4096)
+def _rows(kind: str, model: str, result: str) -> Counter:
+    return ROWS.labels(kind, model, result)
 
 
 class Sample(NamedTuple):

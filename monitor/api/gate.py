@@ -9,13 +9,12 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, urlencode
 
-import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from monitor import clock, telemetry
+from monitor import clock, log, telemetry
 from monitor.api import problems
 from monitor.api.auth import SAFE, KeyRing, Principal, required_scope, sent_session
 from monitor.api.headers import guarded
@@ -61,20 +60,21 @@ class Gate:
             await send(message)
 
         send_out = guarded(watched, path, request_id, https=self.public_url.startswith("https://"))
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                refusal = await self._refusal(scope, path, method)
-                if refusal is None:
-                    endless = is_endless(scope, path, method)
-                    await self.app(scope, receive if endless else _limited(receive, self.max_body), send_out)
-                else:
-                    await refusal(scope, receive, send_out)
-            except Exception as error:  # the last resort: a client gets an answer, the log gets the error
-                response = problems.respond(error, path, method)
-                if status == 0:
-                    await response(scope, receive, send_out)
-            finally:
-                telemetry.observe_request(method, scope.get("route"), status, clock.monotonic() - began)
+        before = log.request_id.set(request_id)
+        try:
+            refusal = await self._refusal(scope, path, method)
+            if refusal is None:
+                endless = is_endless(scope, path, method)
+                await self.app(scope, receive if endless else _limited(receive, self.max_body), send_out)
+            else:
+                await refusal(scope, receive, send_out)
+        except Exception as error:  # the last resort: a client gets an answer, the log gets the error
+            response = problems.respond(error, path, method)
+            if status == 0:
+                await response(scope, receive, send_out)
+        finally:
+            telemetry.observe_request(method, scope.get("route"), status, clock.monotonic() - began)
+            log.request_id.reset(before)
 
     async def _refusal(self, scope: Scope, path: str, method: str) -> Response | None:
         """The answer to a request that may not pass."""
