@@ -6,13 +6,13 @@ What a mail program or a chat adds to a link resembles no parameter, and is pass
 """
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Annotated
 from urllib.parse import parse_qsl
 
 from fastapi import Query
 
 from monitor.errors import Invalid
+from monitor.nearest import nearest
 from monitor.store.body import printable
 
 From = Annotated[str | None, Query(alias="from", max_length=40)]
@@ -20,7 +20,7 @@ To = Annotated[str | None, Query(max_length=40)]
 Range = Annotated[str | None, Query(alias="range", max_length=140)]
 Short = Annotated[str | None, Query(max_length=140)]
 Search = Annotated[str, Query(max_length=300)]
-NEAR = 0.7  # two letters of five may have changed places
+NEAR = 0.7
 
 
 def refuse_mistyped(query: bytes, known: Sequence[str]) -> None:
@@ -30,10 +30,10 @@ def refuse_mistyped(query: bytes, known: Sequence[str]) -> None:
         Invalid: names each of them and what it resembles.
     """
     given = dict.fromkeys(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    nearest = {one: get_close_matches(one[:100], known, n=1, cutoff=NEAR) for one in given if one not in known}
+    meant = {one: nearest(one, known, NEAR) for one in given if one not in known}
     errors = [
-        {"field": printable(name), "detail": f"is not a parameter of this page. Do you mean {near[0]}?"}
-        for name, near in nearest.items()
+        {"field": printable(name), "detail": f"is not a parameter of this page. Do you mean {near}?"}
+        for name, near in meant.items()
         if near
     ]
     if errors:
@@ -53,6 +53,6 @@ def one_of(field: str, text: str | None, known: Sequence[str], more: str = "") -
         return None
     if text in known:
         return text
-    near = get_close_matches(text.lower(), known, n=1, cutoff=0.5)  # of two letters one may be wrong
-    meant = f". Do you mean {near[0]}?" if near else ""
+    near = nearest(text, known, 0.5)
+    meant = f". Do you mean {near}?" if near else ""
     raise Invalid.field(field, f"must be one of {', '.join(known)}{more}{meant}")

@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "monitor.telemetry",
         "monitor.columns",
         "monitor.remembered",
+        "monitor.nearest",
     ),
     ("monitor.stats", "monitor.store"),
     ("monitor.ingest", "monitor.evaluate", "monitor.alerts", "monitor.archive"),

@@ -5,7 +5,6 @@ ours (KServe's and OTLP's may add what they like) and for the addresses of probe
 """
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from monitor.errors import Invalid
+from monitor.nearest import nearest
 from monitor.store.body import printable
 
 MOST_NAMED = 20
@@ -55,6 +55,6 @@ def _known(document: dict[str, Any], route: object, method: str) -> list[str] | 
 def _told(name: str, known: Sequence[str]) -> str:
     if not known:
         return "is not known here: this route has no parameters"
-    near = get_close_matches(name[:100], known, n=1)
-    meant = f", do you mean {near[0]}?" if near else "."
+    near = nearest(name, known)
+    meant = f", do you mean {near}?" if near else "."
     return f"is not a parameter of this route{meant} It knows " + ", ".join(known)

@@ -1,14 +1,14 @@
 """Columns of a file whose names are probably mistakes, and what their writer may have meant."""
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 
 from monitor.columns import FEATURE, SCORE
+from monitor.nearest import nearest
 from monitor.store.catalog import Model
 
 _SHOWN = 20
 _FIELDS = ("id", "timestamp", "prediction", "score", "version", "latency_ms", "known_at")
-_ALIKE = 0.75  # of difflib: "scroe" and "score" have 0.8
+_ALIKE = 0.75  # "scroe" and "score" have 0.8
 _MEANT = {
     "prediction": ("pred", "predicted", "y_pred", "yhat", "y_hat"),
     "score": ("proba", "probability", "y_score", "pred_proba", "y_pred_proba"),
@@ -49,9 +49,8 @@ def hints(names: Iterable[str], absent: list[str]) -> list[str]:
     for name in names:
         plain = name.removeprefix("features.")
         lower = plain.strip().lower()
-        close = [_OTHERS[lower]] if _OTHERS.get(lower) in absent else [one for one in absent if one.lower() == lower]
-        close = close or get_close_matches(plain, absent, 1, _ALIKE) or get_close_matches(lower, absent, 1, _ALIKE)
-        found += [f"{plain}: did you mean {close[0]}?"] if close else []
+        close = _OTHERS[lower] if _OTHERS.get(lower) in absent else nearest(plain.strip(), absent, _ALIKE)
+        found += [f"{plain}: did you mean {close}?"] if close else []
     return found
 
 

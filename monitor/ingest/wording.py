@@ -8,11 +8,11 @@ import json
 import math
 import re
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import lru_cache
 
 import msgspec
 
+from monitor.nearest import nearest
 from monitor.store.body import printable
 
 LONGEST = 400  # characters of a message
@@ -96,9 +96,9 @@ def _mismatch(wanted: set[str], got: str) -> str:
 
 @lru_cache(maxsize=256)  # a mistyped name comes in every row
 def _unknown(name: str, known: tuple[str, ...]) -> str:
-    near = get_close_matches(name, known, n=1) if len(name) <= LONGEST_NAME else ()
+    near = nearest(name, known) if len(name) <= LONGEST_NAME else None
     if near:
-        return f"is not a field of a row, do you mean {near[0]}?"
+        return f"is not a field of a row, do you mean {near}?"
     if "features" in known:
         return "is not a field of a row: features belong into `features`, everything else into `tags`"
     return "is not a field of a row, which has " + ", ".join(known)

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
 from monitor import clock
 from monitor.columns import label_text
 from monitor.errors import Invalid
+from monitor.nearest import nearest
 
 MAX_TEXT = 256  # bytes of UTF-8
 LONGEST = 3650 * clock.DAY
@@ -46,8 +46,8 @@ def listed(names: Iterable[str]) -> str:
 
 def unknown(field: str, known: Iterable[str]) -> str:
     """What is said of a field that nobody asks for: the name that was probably meant, where one is near."""
-    near = get_close_matches(field[:100], list(known), n=1)
-    return "is not a field that is known here" + (f": did you mean {near[0]}?" if near else "")
+    near = nearest(field, known)
+    return "is not a field that is known here" + (f": did you mean {near}?" if near else "")
 
 
 class _Fields(dict[str, Any]):
