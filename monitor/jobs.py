@@ -4,8 +4,8 @@ Every job asks the database what is due, does it, and may be run again at any ti
 """
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -111,10 +111,11 @@ class Jobs:
 
     def evaluate(self) -> None:
         """Evaluate every model that no other worker is at; one that fails does not stop the others."""
-        self._note_tick()
         self._evaluating_since = clock.monotonic()
         try:
-            self._evaluate_all()
+            with _tried("evaluate"):
+                self._note_tick()
+                self._evaluate_all()
         finally:
             self._evaluating_since = None
 
@@ -197,7 +198,8 @@ class Jobs:
 
     def nightly(self) -> None:
         """Judge the days that are over, of every model that no other worker is at, while nobody waits."""
-        self._nights.look(self._models())
+        with _tried("nightly"):
+            self._nights.look(self._models())
 
     def _judge_days(self, model_id: int, project_id: int, enough: Callable[[], bool]) -> int:
         """Judge days of a model until it is enough; how many, 0 when another worker is at it."""
@@ -258,17 +260,24 @@ class Jobs:
         """Run a job that concerns all models: by the leader, or by everybody when its rows are claimed one by one."""
         if self.stopping:
             return
-        try:
+        with _tried(job):
             if shared and not self._settings.embedded:
                 _timed(job, work)
                 return
             with self._leadership.holding(job, "", 1) as ours:
                 if ours:
                     _timed(job, work)
-        except SQLAlchemyError as error:
-            _log.warning("job_failed", job=job, reason=type(error).__name__)
-        except Exception as error:  # the next tick tries again
-            _log.error("job_failed", job=job, exc_info=error)
+
+
+@contextmanager
+def _tried(job: str) -> Iterator[None]:
+    """What fails is logged; the next tick tries again. A database that is gone is a line, not a trace."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        _log.warning("job_failed", job=job, reason=type(error).__name__)
+    except Exception as error:
+        _log.error("job_failed", job=job, exc_info=error)
 
 
 def _timed(job: str, work: Callable[[], object]) -> None:

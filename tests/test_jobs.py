@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from monitor import clock, jobs, worker
 from monitor.alerts import deliver
@@ -122,6 +124,21 @@ def test_a_job_that_fails_is_tried_again_at_the_next_tick(
     given = ["report"] if name == "work" else []
     getattr(work, name)(*given)
     getattr(work, name)(*given)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "nightly", "compact", "sweep", "deliver"])
+def test_a_database_that_is_gone_is_a_line_of_the_log_and_not_a_trace(
+    sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def gone(*_: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("the server closed the connection"))
+
+    monkeypatch.setattr(sqlite_engine, "connect", gone)
+    work = jobs.Jobs(sqlite_engine, sqlite_settings, Always())
+    with capture_logs() as lines:
+        getattr(work, name)()
+    assert [(one["event"], one["job"], one["reason"]) for one in lines] == [("job_failed", name, "OperationalError")]
+    assert "exc_info" not in lines[0]
 
 
 def test_a_worker_evaluates_until_it_is_stopped(
