@@ -61,15 +61,20 @@ def run(url: str, rows: int) -> dict[str, float]:
         "doubles": lambda: batches(True, "uuid7"),
         "digits, one by one": one_by_one,
     }
-    for name, step in steps.items():
-        size, count = taken(url)
-        step()
+
+    def settle() -> None:
         while compaction.compact(engine, model.id) or id_merge.compact(engine, model.id):
             pass
         if not settings.embedded:
             with engine.connect() as connection:  # as autovacuum would
                 connection = connection.execution_options(isolation_level="AUTOCOMMIT")
                 connection.exec_driver_sql("VACUUM block, id_segment, id_page")
+
+    settle()  # what was measured before in the same database has left its own
+    for name, step in steps.items():
+        size, count = taken(url)
+        step()
+        settle()
         after, now = taken(url)
         found[name] = round((after - size) / (now - count), 1)
         print(f"{kind_of(url):10} {name:20} {found[name]:8.1f} bytes a row", flush=True)
