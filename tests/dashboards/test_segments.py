@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from dashboards.formats import number
 from dashboards.links import Links
 from dashboards.pages import alert as alert_page
-from dashboards.pages import alerts, feature, segment, segments, stretch
+from dashboards.pages import alert_causes, alerts, feature, segment, segments, stretch
 from monitor import clock
 from monitor.evaluate.series import Query, series, summary
 from monitor.store import tables as t
@@ -118,15 +118,15 @@ def test_a_cause_in_a_segment_leads_to_the_segment(seeded_engine: Engine, seeded
         page = alert_page.load(connection, 1, alert.id, clock.now(), LINKS)
     chart = next(one.chart for one in page.causes if one.chart is not None)
     cause = alerts.Cause("psi", "amount", "plan:pro", 0.4, 0.3, 0.5, 1.0, "")
-    shown = alert_page._cause(model, alert, cause, {}, chart, LINKS)
+    shown = alert_causes.shown(model, alert, cause, {}, chart, LINKS)
     assert shown.url == LINKS.segment(model.name, "plan:pro", feature="amount")
     worse = alerts.Cause("accuracy", None, "plan:pro", -0.4, -0.5, -0.3, 1.0, "")
-    shown = alert_page._cause(model, alert, worse, {}, chart, LINKS)
+    shown = alert_causes.shown(model, alert, worse, {}, chart, LINKS)
     assert shown.url == LINKS.segment(model.name, "plan:pro", metric="accuracy") + "#performance"
     missing = alerts.Cause("missing_share", "amount", None, 0.4, 0.3, 0.5, 1.0, "")
-    shown = alert_page._cause(model, alert, missing, {}, chart, LINKS)
+    shown = alert_causes.shown(model, alert, missing, {}, chart, LINKS)
     assert shown.url == LINKS.feature(model.name, "amount") + "#missing_share", "below what is seen at first"
-    gone = alert_page._cause(model, alert, cause, {}, None, LINKS)
+    gone = alert_causes.shown(model, alert, cause, {}, None, LINKS)
     assert gone.url == LINKS.feature(model.name, "amount")
 
 
@@ -143,7 +143,7 @@ def test_a_cause_of_the_whole_model_leads_to_the_chart_that_shows_it(seeded_engi
     }
     for metric, place in drawn.items():
         cause = alerts.Cause(metric, None, None, 0.4, 0.3, 0.5, 1.0, "")
-        assert alert_page._cause(model, alert, cause, {}, None, LINKS).url == LINKS.model(model.name) + place
+        assert alert_causes.shown(model, alert, cause, {}, None, LINKS).url == LINKS.model(model.name) + place
 
 
 def test_a_segment_begins_with_the_feature_that_a_cause_names(
