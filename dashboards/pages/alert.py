@@ -13,7 +13,9 @@ from dashboards.pages import alerts, known
 from dashboards.pages.alert_causes import Series, ShownCause, shown
 from dashboards.theme import State
 from monitor import clock
-from monitor.store import notifications
+from monitor.alerts import mute
+from monitor.alerts.mute import Hold
+from monitor.store import notifications, silences
 from monitor.store.alerts import Alert, AlertEvent, get_alert, list_events
 from monitor.store.catalog import Model, get_model, model_now
 from monitor.store.channels import names_of
@@ -48,6 +50,7 @@ class AlertPage:
     grown: bool
     events: Sequence[AlertEvent]
     told: Sequence[Told]
+    silenced: Hold | None  # whether a silence takes it now, until when, and whose it is
     advice: Sequence[str]
     model_url: str
     silence_url: str
@@ -93,6 +96,7 @@ def load(
         grown=len({one.joined_at for one in causes}) > 1,
         events=list(reversed(history)),
         told=_told(connection, project_id, alert),
+        silenced=_silenced(connection, project_id, alert, wall) if line.is_open else None,
         advice=words.advice(alert.family, model.name),
         model_url=links.model(model.name, **query),
         silence_url=links.silences(model=model.name, family=alert.family),
@@ -117,6 +121,10 @@ def _told(connection: Connection, project_id: int, alert: Alert) -> list[Told]:
         )
         for one, delivery in reversed(found)
     ]
+
+
+def _silenced(connection: Connection, project_id: int, alert: Alert, wall: int) -> Hold | None:
+    return mute.silenced(alert, silences.current_silences(connection, project_id, wall), wall)
 
 
 def _rows(model: Model, alert: Alert, causes: Sequence[alerts.Cause], links: Links) -> str:

@@ -3,7 +3,7 @@
 The order of the reasons is the order in `hold`: it stands there once. Nothing here reads a database or a clock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -113,7 +113,7 @@ def hold(message: Message, alert: Alert, route: Route | None, rules: Rules, now:
     urgent = alert.severity == "critical"
     found = None
     if not closing:
-        found = _inhibited(alert, rules, now) or _silenced(alert, rules, now)
+        found = _inhibited(alert, rules, now) or silenced(alert, rules.silences, now)
     if found is None and not message.told:
         found = _waiting(message, alert, route, now)
     if found is None and not urgent:
@@ -135,10 +135,10 @@ def is_outage(volume: Alert) -> bool:
     return any(drop is not None and drop <= NO_DATA for drop in drops)
 
 
-def _silenced(alert: Alert, rules: Rules, now: int) -> Hold | None:
+def silenced(alert: Alert, silences: Iterable[Silence], now: int) -> Hold | None:
     """The end of the silence that ends last, of those that act now and take the alert."""
     held = []
-    for silence in rules.silences:
+    for silence in silences:
         if silence.state(now) != "active" or not matches(silence.matchers, alert.labels):
             continue
         if silence.weekly is None:

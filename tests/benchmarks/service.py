@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +164,7 @@ def _children(pid: int) -> tuple[list[int], list[int]]:
     """The processes that read bodies, and the others, of those that a process has started."""
     found: tuple[list[int], list[int]] = [], []
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (thread / "children").read_text().split()):
-            found[b"_child" not in Path(f"/proc/{child}/cmdline").read_bytes()].append(child)
+        with suppress(OSError):  # a thread, or a process, that has just ended
+            for child in map(int, (thread / "children").read_text().split()):
+                found[b"_child" not in Path(f"/proc/{child}/cmdline").read_bytes()].append(child)
     return found

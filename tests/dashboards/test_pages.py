@@ -20,7 +20,7 @@ from monitor.app import create_app
 from monitor.settings import Settings
 from monitor.store import tables as t
 from monitor.store.session import writing
-from tests.dashboards.seeded import BASE, FEATURES, HOSTILE, Seeded
+from tests.dashboards.seeded import BASE, FEATURES, HOSTILE, Seeded, statements
 
 LINKS = Links()
 LARGEST = 200_000  # bytes of a page without the chart script
@@ -343,13 +343,7 @@ def test_a_reader_sees_no_buttons_that_change_things(pages: TestClient, seeded: 
 @pytest.mark.parametrize(("address", "most"), [("/", 40), ("/alerts", 6), ("/channels", 7)])
 def test_lists_ask_few_questions(pages: TestClient, seeded_engine: Engine, address: str, most: int) -> None:
     pages.get(address)
-    asked: list[str] = []
-
-    def note(*arguments: object) -> None:
-        asked.append(str(arguments[2]))
-
-    sa.event.listen(seeded_engine, "before_cursor_execute", note)
+    asked = statements(seeded_engine)
     pages.get(address)
-    sa.event.remove(seeded_engine, "before_cursor_execute", note)
     assert len(asked) <= most, asked
     assert not any("block.payload" in question for question in asked)

@@ -44,6 +44,23 @@ def test_a_silence_is_made_from_an_alert_shown_and_ended(
     assert "<span>Over</span>" in listed and "/end" not in listed
 
 
+def test_an_alerts_page_says_that_a_silence_takes_it_and_until_when(
+    pages: TestClient, seeded: Seeded, seeded_engine: Engine
+) -> None:
+    address = LINKS.alert(_alert(seeded_engine))
+    assert "takes this alert" not in pages.get(address).text
+    other = {"model": "another", "model_is": "equal", "span": "4h"}
+    assert pages.post("/silences", data=other).status_code == 303
+    assert "takes this alert" not in pages.get(address).text
+    fields = {"model": seeded.drifting, "model_is": "equal", "span": "4h", "comment": "<b>deploy</b>"}
+    assert pages.post("/silences", data=fields).status_code == 303
+    shown = pages.get(address).text
+    assert "A silence</a> takes this alert until <time" in shown and "&lt;b&gt;deploy" in shown
+    end = re.search(r'action="(/silences/[^"]+/end)"', pages.get("/silences").text)
+    assert end is not None and pages.post(end[1]).status_code == 303
+    assert "takes this alert" not in pages.get(address).text
+
+
 def test_a_maintenance_window_is_made_with_its_hours(pages: TestClient) -> None:
     fields = {
         "severity": "warning",

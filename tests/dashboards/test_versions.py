@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from dashboards.links import Links
@@ -17,7 +16,7 @@ from monitor.ingest.writer import Writer
 from monitor.stats.values import Value
 from monitor.store import blocks
 from tests.dashboards.conftest import settings_of
-from tests.dashboards.seeded import BASE, START, WINDOW, Seeded, jobs_until
+from tests.dashboards.seeded import BASE, START, WINDOW, Seeded, jobs_until, statements
 
 LINKS = Links()
 
@@ -115,8 +114,7 @@ def test_an_interval_is_drawn_around_nothing() -> None:
 
 
 def test_the_page_asks_the_database_as_often_for_a_year_as_for_a_day(shadow: TestClient, seeded_engine: Engine) -> None:
-    asked: list[str] = []
-    event.listen(seeded_engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    asked = statements(seeded_engine)
     for range_ in ("24h", "30d", "all"):
         url = LINKS.versions("churn", baseline="a", candidate="b.2", range_=range_)
         shadow.get(url)
