@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from monitor import clock
-from monitor.remembered import RENEW, Remembered
+from monitor.remembered import RENEW, RENEWALS, Remembered
 
 LIFE = 3.0
 
@@ -171,3 +171,77 @@ def test_one_is_forgotten_and_the_others_are_kept(remembered: Remembered[str, st
     remembered.forget("a")
     assert remembered.get("b") == "b 2"
     assert remembered.get("a") == "a 3"
+
+
+def test_who_comes_when_a_question_is_old_does_not_wait_for_its_answer(
+    remembered: Remembered[str, str], database: Database, let_pass: Callable[[float], None]
+) -> None:
+    """It may tell of a key before it was revoked; and over a connection that is dead it never comes."""
+    database.open.clear()
+    with ThreadPoolExecutor(2) as threads:
+        before = threads.submit(remembered.get, "a")
+        until(lambda: len(database.asked) == 1)
+        let_pass(LIFE)
+        after = threads.submit(remembered.get, "a")
+        until(lambda: len(database.asked) == 2)
+        database.open.set()
+        assert (before.result(10), after.result(10)) == ("a 1", "a 2")
+    assert remembered.get("a") == "a 2"
+
+
+def test_who_waits_for_another_ones_question_asks_again_when_that_is_old() -> None:
+    dead, asked = threading.Event(), 0
+
+    def ask(_: str) -> int:
+        nonlocal asked
+        asked += 1
+        number = asked
+        assert number > 1 or dead.wait(10)  # the first one's connection is dead
+        return number
+
+    remembered = Remembered(ask, 0.2)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(remembered.get, "a")
+        until(lambda: asked == 1)
+        assert threads.submit(remembered.get, "a").result(10) == 2
+        dead.set()
+        assert first.result(10) == 1
+
+
+def test_what_is_about_to_be_too_old_is_not_promised(
+    remembered: Remembered[str, str], let_pass: Callable[[float], None]
+) -> None:
+    """Between the promise and its use time passes, and an event loop must not wait for a database."""
+    remembered.get("a")
+    let_pass(LIFE - 0.01)
+    assert not remembered.has("a")
+    assert remembered.get("a") == "a 1"
+
+
+def test_a_database_that_hangs_gathers_only_a_few_renewals(
+    remembered: Remembered[str, str], database: Database, let_pass: Callable[[float], None]
+) -> None:
+    names = [f"key {at}" for at in range(200)]
+    for name in names:
+        remembered.get(name)
+    database.open.clear()
+    let_pass(RENEW * LIFE)
+    for name in names:
+        remembered.get(name)
+    assert sum(thread.name == "remembered" for thread in threading.enumerate()) <= RENEWALS
+    database.open.set()
+    until(lambda: not any(thread.name == "remembered" for thread in threading.enumerate()))
+    remembered.get(names[-1])  # and then it goes on
+    until(lambda: database.asked.count(names[-1]) == 2)
+
+
+def test_where_no_thread_can_be_started_the_answer_is_still_given(
+    remembered: Remembered[str, str], let_pass: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    remembered.get("a")
+    let_pass(RENEW * LIFE)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert [remembered.get("a") for _ in range(2 * RENEWALS)] == ["a 1"] * (2 * RENEWALS)
