@@ -58,7 +58,6 @@ class Halves:
     times: Times
     total: int
     rejected: list[Rejection] = field(default_factory=list)
-    max_known_at: int = 0
 
     @property
     def rows(self) -> int:
@@ -201,8 +200,8 @@ def write_halves(connection: Connection, model: Model, requests: list[Halves], a
     for answer in answers:  # rows that are rejected below are quarantined as rows
         quarantine_rows(connection, model.project_id, model.id, "predictions", answer.rejected, arrival)
     known_at = _write(connection, model, ready, arrival)
-    for request in requests:
-        request.max_known_at = known_at
+    for answer in answers:
+        answer.known_at = known_at
     return answers
 
 
@@ -254,7 +253,7 @@ def _side(body: dict[str, Any], side: str) -> dict[str, Any]:
 
 
 def _write(connection: Connection, model: Model, ready: list[_Ready], arrival: int) -> int:
-    """Store the rows of complete events and count what became of them; the latest known_at, 0 for none."""
+    """Store the rows of complete events, count what became of them; the log's known_at since, 0 if none came."""
     batches: list[PredictionBatch] = []
     for one in ready:
         try:
@@ -275,7 +274,7 @@ def _write(connection: Connection, model: Model, ready: list[_Ready], arrival: i
         elif result.rejected:
             first = result.rejected[0]
             one.answer.rejected.append(replace(first, index=one.half.place, id=one.half.id))
-    return max(batch.max_known_at for batch in batches)
+    return max(result.known_at for result in results)
 
 
 def give_up(engine: Engine, model: Model, times: Times, before: int) -> int:

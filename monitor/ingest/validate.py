@@ -64,7 +64,6 @@ class OutcomeBatch:
     index: np.ndarray
     total: int
     rejected: list[Rejection]
-    max_known_at: int
 
 
 def validate_predictions(draft: Draft, model: Model, at: Times) -> PredictionBatch:
@@ -301,7 +300,7 @@ def validate_outcomes(draft: Draft, model: Model, at: Times) -> OutcomeBatch:
             keys_of(ids), ids, texts, stamps, observed_absent, known, strict=True
         )
     ]
-    return OutcomeBatch(rows, draft.index, draft.total, draft.rejected, int(known.max()) if rows else 0)
+    return OutcomeBatch(rows, draft.index, draft.total, draft.rejected)
 
 
 def _times(draft: Draft, name: str, default: int) -> tuple[np.ndarray, np.ndarray]:

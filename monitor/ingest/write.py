@@ -35,6 +35,7 @@ class Answer:
     rejected: list[Rejection] = field(default_factory=list)
     ids: list[str] | None = None
     duplicate_places: set[int] = field(default_factory=set)  # in the request, of predictions
+    known_at: int = 0  # where the log's known_at stands since, 0 where nothing moved it
 
     def shown(self) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -84,6 +85,8 @@ def write_predictions(
         known = max(request.max_known_at for request in requests)
         known = known if end.known_at is None else max(known, end.known_at)
         blocks.move_log(connection, model.id, LogEnd(end.next_row + int(fresh.sum()), end.next_outcome, known))
+        for answer in answers:
+            answer.known_at = known
     for answer, request in zip(answers, requests, strict=True):
         answer.rejected = request.rejected + answer.rejected
         quarantine_rows(connection, model.project_id, model.id, "predictions", answer.rejected, arrival)
@@ -223,6 +226,8 @@ def write_outcomes(connection: Connection, model: Model, requests: list[OutcomeB
         known = max(row.known_at for row in fresh)
         known = known if end.known_at is None else max(known, end.known_at)
         blocks.move_log(connection, model.id, LogEnd(end.next_row, end.next_outcome + len(fresh), known))
+        for answer in answers:
+            answer.known_at = known
     return answers
 
 

@@ -51,7 +51,7 @@ _Answers = list[tuple[_Request, Answer | KeepwatchError]]
 
 @dataclass
 class _Looked:
-    """A model as it was looked at; `known_at` goes on with what is committed."""
+    """A model as it was looked at."""
 
     model: Model
     versions: dict[str, int]
@@ -67,6 +67,7 @@ class Writer:
         self._now = now
         self._queue: FairQueue[_Request] = FairQueue(MAX_WAITING_ROWS)
         self._models: Remembered[tuple[int, str], _Looked] = Remembered(self._look, CACHE_SECONDS)
+        self._known_at: dict[int, int] = {}  # by the model's number, of what was committed here: a look may be older
         self._thread: threading.Thread | None = None
         self.stopping = False
 
@@ -95,7 +96,7 @@ class Writer:
             raise _unavailable(error) from error
         now, config = self._now(), looked.model.config
         events = config.clock == "events"
-        known = looked.known_at if events else now
+        known = self._clock_of(looked) if events else now
         return looked.model, Times(now, known, events, self._retention + config.label_delay_us)
 
     def knows(self, project_id: int, name: str) -> bool:
@@ -106,11 +107,12 @@ class Writer:
         with reading(self._engine) as connection:
             model = get_model(connection, *which)
             versions = {version: number for number, version in version_names(connection, model.id).items()}
-            known_at = log_end(connection, model.id).known_at
-        before = self._models.last(which)
-        if before is not None and before.model.id == model.id and before.known_at is not None:
-            known_at = max(known_at or 0, before.known_at)  # what was committed since the look began
-        return _Looked(model, versions, known_at)
+            return _Looked(model, versions, log_end(connection, model.id).known_at)
+
+    def _clock_of(self, looked: _Looked) -> int | None:
+        """The latest known_at of a model's log, with what was committed since the look; None while it is empty."""
+        here = self._known_at.get(looked.model.id)
+        return looked.known_at if here is None else max(looked.known_at or here, here)
 
     def forget(self, project_id: int, name: str) -> None:
         """Look for the model of that name anew: it was deleted."""
@@ -172,7 +174,7 @@ class Writer:
             answers = [(request, failure) for request in group]
         for request, answer in answers:
             if isinstance(answer, Answer):
-                self._move_clock(request)
+                self._move_clock(request.model, answer)
                 request.future.set_result(answer)
             else:
                 if isinstance(answer, NotFound):  # another process deleted it, and perhaps there is a new one by now
@@ -229,11 +231,10 @@ class Writer:
             answers += write_outcomes(connection, others[0].model, _batches(others), arrival)
         return list(zip(predictions + events + others, answers, strict=True))
 
-    def _move_clock(self, request: _Request) -> None:
+    def _move_clock(self, model: Model, answer: Answer) -> None:
         """What was committed may have moved its model's clock: the next request need not wait for a look."""
-        looked = self._models.last((request.model.project_id, request.model.name))
-        if looked is not None and request.batch.max_known_at:
-            looked.known_at = max(looked.known_at or 0, request.batch.max_known_at)
+        if answer.known_at:
+            self._known_at[model.id] = max(self._known_at.get(model.id, answer.known_at), answer.known_at)
 
 
 def _batches(requests: list[_Request]) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Engine
 
+from monitor import clock
 from monitor.errors import Overloaded
 from monitor.ingest.decode import decode_outcomes, decode_predictions
 from monitor.ingest.validate import PredictionBatch, validate_outcomes, validate_predictions
@@ -20,7 +21,7 @@ from monitor.store.catalog import delete_model, put_model, version_names
 from monitor.store.outcomes import outcomes_between
 from monitor.store.session import make_engine, reading, writing
 from tests.indexed import indexed
-from tests.ingest.conftest import BINARY, NOW
+from tests.ingest.conftest import BINARY, NOW, Send
 
 
 def batch_of(writer: Writer, body: Any, model: str = "loan") -> tuple[Any, PredictionBatch]:
@@ -151,3 +152,39 @@ def test_very_many_values_that_do_not_fit_are_compared_as_they_were_kept(writer:
     row = {"id": "a", "features": {"age": 1, "odd": ["x" * 20_000]}}
     fates = [writer.submit(*batch_of(writer, row)).result(timeout=10) for _ in range(2)]
     assert [(one.accepted, one.duplicates) for one in fates] == [(1, 0), (0, 1)]
+
+
+HISTORY = {"timestamp": "2013-03-01T11:00:00Z", "known_at": "2013-03-01T11:00:00Z", "features": {"x": 1}}
+
+
+def known_at(writer: Writer) -> str:
+    """Where the clock of `replay` stands, which runs on its events."""
+    now = writer.model(1, "replay")[1].model_now
+    assert now is not None
+    return clock.render(now)
+
+
+def test_a_models_clock_does_not_go_back_when_rows_are_committed_while_it_is_looked_at(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.submit(*batch_of(writer, {"id": "a", **HISTORY}, "replay")).result(timeout=10)
+    looked_at = writer._models._ask
+    later = batch_of(writer, {"id": "b", **HISTORY, "known_at": "2013-03-01T12:00:00Z"}, "replay")
+
+    def slowly(which: tuple[int, str]) -> Any:
+        found = looked_at(which)
+        writer.submit(*later).result(timeout=10)
+        return found
+
+    monkeypatch.setattr(writer._models, "_ask", slowly)
+    writer._models._asked((1, "replay"))
+    assert known_at(writer) == "2013-03-01T12:00:00Z"
+
+
+def test_what_was_stored_before_does_not_move_a_models_clock(send: Send, writer: Writer) -> None:
+    """Or a retry of today would make the rest of a history too old."""
+    send({"id": "a", **HISTORY}, model="replay")
+    send({"id": "a", "actual": 1, "known_at": HISTORY["known_at"]}, "outcomes", "replay")
+    assert send({"id": "a", "actual": 1}, "outcomes", "replay")["duplicates"] == 1
+    writer._models._asked((1, "replay"))
+    assert known_at(writer) == HISTORY["known_at"]
