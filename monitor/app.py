@@ -107,7 +107,7 @@ def create_app(
             await run_in_threadpool(tables.close)
             await run_in_threadpool(app.state.decoders.close)
             with suppress(SQLAlchemyError):
-                await run_in_threadpool(ring.flush)
+                await run_in_threadpool(ring.stop)
 
     def in_front(inner: ASGIApp) -> ASGIApp:
         hot = HotRoutes(inner, ingest.hot_handlers())

@@ -23,6 +23,7 @@ SIZE = 10_000
 RENEW = 0.5  # share of its life after which an answer is asked for again
 SURE = 0.9  # share of its life until which `has` promises that nobody waits: time passes before `get`
 RENEWALS = 4  # at once: a database that hangs shall not gather threads and take its connections from the requests
+SETTLE_SECONDS = 1.0
 
 
 @dataclass
@@ -88,6 +89,13 @@ class Remembered(Generic[K, T]):
                     those.clear()
                 else:
                     those.pop(about, None)
+
+    def settle(self) -> None:
+        """Wait a moment for the renewals that are under way: behind them the database may be let go."""
+        until = clock.monotonic() + SETTLE_SECONDS
+        taken = [self._renewals.acquire(timeout=max(0, until - clock.monotonic())) for _ in range(RENEWALS)]
+        for _ in filter(None, taken):
+            self._renewals.release()
 
     def _start_renewal(self, about: K) -> None:
         try:

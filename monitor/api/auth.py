@@ -187,6 +187,12 @@ class KeyRing:
         self._sessions.forget()
         self._good.clear()
 
+    def stop(self) -> None:
+        """Write what is left to write, and look nothing up any more."""
+        self._keys.settle()
+        self._sessions.settle()
+        self.flush()
+
     def flush(self) -> None:
         """Write when keys were last used."""
         with self._lock:

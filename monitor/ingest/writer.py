@@ -83,6 +83,7 @@ class Writer:
         self._queue.close()
         self._thread.join()
         self._thread = None
+        self._models.settle()
 
     def model(self, project_id: int, name: str) -> tuple[Model, Times]:
         """A model, at most a second old, and what time it is for it.

@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -179,6 +180,26 @@ def test_a_models_clock_does_not_go_back_when_rows_are_committed_while_it_is_loo
     monkeypatch.setattr(writer._models, "_ask", slowly)
     writer._models._asked((1, "replay"))
     assert known_at(writer) == "2013-03-01T12:00:00Z"
+
+
+def test_a_writer_that_has_stopped_looks_at_nothing_any_more(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that outlives it opens a connection of an engine that was disposed of, and nobody closes it."""
+    looked_at, begun, done = writer._models._ask, threading.Event(), threading.Event()
+
+    def slowly(which: tuple[int, str]) -> Any:
+        begun.set()
+        time.sleep(0.1)
+        found = looked_at(which)
+        done.set()
+        return found
+
+    writer.model(1, "loan")
+    monkeypatch.setattr(writer._models, "_ask", slowly)
+    while not begun.is_set():
+        writer.model(1, "loan")
+        time.sleep(0.01)
+    writer.stop()
+    assert done.is_set()
 
 
 def test_what_was_stored_before_does_not_move_a_models_clock(send: Send, writer: Writer) -> None:
