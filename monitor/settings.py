@@ -91,6 +91,9 @@ class Settings(BaseSettings):
         return self.max_body_mb * 1024 * 1024
 
 
+_OF_PYTHON = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH"})
+
+
 def environment(name: str) -> str | None:
     """A variable that a declared file names (`${NAME}`); None when there is none."""
     return os.environ.get(name)
@@ -106,8 +109,9 @@ def of_worker() -> dict[str, str]:
 
 
 def of_decoder() -> dict[str, str]:
-    """The environment of a process that decodes bodies: ours without its secrets, and sparing of memory."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("KEEPWATCH_")}
+    """The environment of a process that decodes bodies: what Python needs of ours, since any other variable may be a
+    secret (`PGPASSWORD`), and sparing of memory."""
+    kept = {name: value for name, value in os.environ.items() if name in _OF_PYTHON or name.startswith("PYTHON")}
     return kept | {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
 
 

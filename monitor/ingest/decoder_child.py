@@ -8,6 +8,7 @@ they arrive.
 
 import gc
 import os
+import signal
 import struct
 import sys
 import traceback
@@ -158,7 +159,12 @@ def _padded(size: int) -> int:
 
 
 def main() -> None:
-    """Serve the standard input; whatever else prints finds no output."""
+    """Serve the standard input; whatever else prints finds no output.
+
+    What asks all processes of a service to end, as systemd does, does not mean this one before the server: it still
+    answers what it was given, and ends with its input.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sink = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     gc.collect()

@@ -27,7 +27,8 @@ log = structlog.get_logger()
 
 MOST = 4
 SMALLEST = 16 * 1024  # bytes that are worth the way
-SECONDS = 20.0  # one body
+SECONDS = 20.0  # one body,
+SECONDS_A_MB = 5.0  # and beside that for its length: rows that are refused one by one take the longest
 START_SECONDS = 30.0
 AGAIN_SECONDS = 10.0  # after one could not be started
 
@@ -57,7 +58,7 @@ class Decoders:
         with self._counted(), self._lent() as child:
             if child is None:
                 return prepared(form, kind, body, model, times)
-            child.within(SECONDS)
+            child.within(SECONDS + SECONDS_A_MB * len(body) / 2**20)
             child.write(question(form, body, model, times))
             answer = read_answer(child.read)
         if isinstance(answer, Exception):
@@ -79,13 +80,24 @@ class Decoders:
             self._under_way += 1
             all_there = self._running + self._starting >= min(self._most, self._under_way)
             if self._under_way > 1 and not all_there and not self._closed and clock.monotonic() >= self._not_before:
-                self._starting += 1
-                threading.Thread(target=self._start, name="decoder-start", daemon=True).start()
+                self._begin_start()
         try:
             yield
         finally:
             with self._changed:
                 self._under_way -= 1
+
+    def _begin_start(self) -> None:
+        try:
+            threading.Thread(target=self._start, name="decoder-start", daemon=True).start()
+        except RuntimeError:  # the system gives no thread
+            self._put_off()
+        else:
+            self._starting += 1
+
+    def _put_off(self) -> None:
+        log.warning("ingest.no_decoder", again_in_seconds=AGAIN_SECONDS)
+        self._not_before = clock.monotonic() + AGAIN_SECONDS
 
     @contextmanager
     def _lent(self) -> Iterator[Child | None]:
@@ -115,7 +127,7 @@ class Decoders:
                     self._running -= 1
                     child.close()
                 if self._running:
-                    self._changed.wait()  # each comes back, or ends, within SECONDS
+                    self._changed.wait()  # each comes back, or ends: its time is limited
             return None
 
     def _take_back(self, child: Child, is_good: bool) -> None:
@@ -137,13 +149,11 @@ class Decoders:
             is_good = bytes(child.read(1)) == READY
         except (OSError, EOFError):
             is_good = False
-        if not is_good:
-            log.warning("ingest.no_decoder", again_in_seconds=AGAIN_SECONDS)
         with self._changed:
             self._starting -= 1
             if is_good:
                 self._running += 1
             else:
-                self._not_before = clock.monotonic() + AGAIN_SECONDS
+                self._put_off()
         if child is not None:
             self._take_back(child, is_good) if is_good else child.close()

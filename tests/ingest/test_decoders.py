@@ -268,11 +268,13 @@ def test_where_none_can_be_started_everything_is_done_here(monkeypatch: pytest.M
 @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc to see what a process was given")
 def test_no_secret_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEEPWATCH_SECRET_KEY", "0" * 64)
+    monkeypatch.setenv("PGPASSWORD", "of the database")
     made = Decoders(most=1)
     warm(made)
     given = Path(f"/proc/{process_of(made)}/environ").read_bytes()
     assert b"PATH=" in given
     assert b"KEEPWATCH_" not in given
+    assert b"PGPASSWORD" not in given
     made.close()
 
 
@@ -294,3 +296,41 @@ def test_a_mistake_in_the_request_is_still_one_after_the_process_was_asked(besid
     with pytest.raises(Invalid) as raised:
         beside.prepare(Form.WHOLE, "predictions", body, MODEL, TIMES)
     assert raised.value.errors[0]["field"] == "columns.score"
+
+
+def test_a_thread_that_cannot_be_started_costs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Decoders(most=2)
+    form, body = BODIES["rows"]
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched, made._counted():  # as beside another body
+        patched.setattr(threading.Thread, "start", refuse)
+        assert len(made.prepare(form, "predictions", body, MODEL, TIMES)) == 1
+    assert made._under_way == made._starting == 0
+    assert made._not_before > time.monotonic()
+
+
+def test_a_large_body_may_take_longer(beside: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand rows that are refused one by one take a second a MiB, and on a busy machine many."""
+    monkeypatch.setattr(decoders, "SECONDS", 0.0)
+    body = orjson.dumps({"rows": rows(10_000)})
+    assert len(beside.prepare(Form.WHOLE, "predictions", body, MODEL, TIMES)) == 1
+
+
+def test_a_process_that_is_asked_to_end_with_the_server_answers_first(beside: Decoders) -> None:
+    """As systemd does, which asks all processes of a service at once."""
+    form, body = BODIES["rows"]
+    process = process_of(beside)
+    os.kill(process, signal.SIGSTOP)
+    thread, found = in_thread(lambda: beside.prepare(form, "predictions", body, MODEL, TIMES))
+    while beside._idle:
+        time.sleep(0.001)
+    os.kill(process, signal.SIGTERM)
+    os.kill(process, signal.SIGCONT)
+    thread.join(10)
+    assert len(found[0]) == 1
+    beside.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
