@@ -10,6 +10,7 @@ Answers go to the standard output as frames: a byte that says what it is, eight 
 
 import json
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,5 +104,6 @@ def limit_memory() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends with the server, which still answers what it was given
     limit_memory()
     serve(sys.stdin.buffer, sys.stdout.buffer)

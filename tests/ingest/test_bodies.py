@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import signal
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -250,3 +251,18 @@ def test_times_need_an_offset_and_labels_have_one_text(client: TestClient, post:
         assert json.dumps(row).count('"prediction": "1"') == 1, row
     far = pa.table({"id": ["far"], "prediction": [1], "timestamp": pa.array([2**62], pa.timestamp("s", tz="UTC"))})
     assert post(arrow(far), ARROW).json()["rejected_count"] == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to find the process")
+def test_the_process_that_reads_files_goes_on_when_it_is_asked_to_end_with_the_server() -> None:
+    """As systemd does, which asks all processes of a service at once; a file cut short looked like one too large."""
+    numbers = pa.table({"features.x": np.arange(900_000.0)})
+    batches = tables.parquet_batches(parquet_bytes(numbers), 64 << 20)
+    taken = next(batches).num_rows
+    started = " ".join(path.read_text() for path in Path("/proc/self/task").glob("*/children"))
+    readers = [one for one in started.split() if b"table_child" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    assert readers
+    for process in readers:
+        os.kill(int(process), signal.SIGTERM)
+    assert taken + sum(batch.num_rows for batch in batches) == len(numbers)
+    tables.close()
