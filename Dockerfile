@@ -23,7 +23,8 @@ LABEL org.opencontainers.image.title="Keepwatch" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN useradd --system --uid 10001 --home-dir /data --create-home --shell /usr/sbin/nologin keepwatch
 COPY --from=build /opt/keepwatch /opt/keepwatch
-ENV PATH=/opt/keepwatch/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
+ENV PATH=/opt/keepwatch/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 \
+    MALLOC_ARENA_MAX=2 ARROW_DEFAULT_MEMORY_POOL=system
 WORKDIR /data
 VOLUME /data
 USER 10001

@@ -91,6 +91,7 @@ class Settings(BaseSettings):
         return self.max_body_mb * 1024 * 1024
 
 
+_SPARING = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 _OF_PYTHON = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH"})
 
 
@@ -100,19 +101,21 @@ def environment(name: str) -> str | None:
 
 
 def of_worker() -> dict[str, str]:
-    """The environment of a worker that is started from here: one thread for matrices, unless somebody says otherwise.
+    """The environment of a worker that is started from here: one thread for matrices, and memory that is given back,
+    unless somebody says otherwise.
 
-    Those of the nightly test are small. On a busy machine OpenBLAS's threads wait for each other, spinning: a night
-    then takes seconds in place of a fifth of one, and takes the processors from everything else.
+    The matrices of the nightly test are small. On a busy machine OpenBLAS's threads wait for each other, spinning: a
+    night then takes seconds in place of a fifth of one, and takes the processors from everything else. And each tick
+    runs in one of ten threads, for each of which malloc and Arrow would keep what the largest step needed.
     """
-    return {"OPENBLAS_NUM_THREADS": "1", **os.environ}
+    return _SPARING | {"MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1", **os.environ}
 
 
 def of_decoder() -> dict[str, str]:
     """The environment of a process that decodes bodies: what Python needs of ours, since any other variable may be a
     secret (`PGPASSWORD`), and sparing of memory."""
     kept = {name: value for name, value in os.environ.items() if name in _OF_PYTHON or name.startswith("PYTHON")}
-    return kept | {"MALLOC_ARENA_MAX": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
+    return kept | _SPARING | {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
 
 
 @lru_cache(maxsize=1)

@@ -321,6 +321,7 @@ def test_a_worker_of_serve_has_one_thread_for_matrices_unless_somebody_says_othe
     monkeypatch.setenv("KEEPWATCH_TICK", "7s")
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     assert environment()["OPENBLAS_NUM_THREADS"] == "1" and environment()["KEEPWATCH_TICK"] == "7s"
+    assert environment()["MALLOC_ARENA_MAX"] == "2" and environment()["ARROW_DEFAULT_MEMORY_POOL"] == "system"
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "4")
     assert environment()["OPENBLAS_NUM_THREADS"] == "4"
 
