@@ -1,8 +1,7 @@
 """Reading the bodies of ingest requests: let in, inflated, counted, and within what their key may hold."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
@@ -11,9 +10,8 @@ from monitor.ingest.fairness import Ticket
 from monitor.ingest.inflate import STEP, Plain, inflater
 
 
-@contextmanager
-def admitted(request: Request, *, queued: bool = True) -> Iterator[Ticket]:
-    """Let a request in, for as long as it takes to answer; who cannot be served is told before its body is read.
+def admitted(request: Request, *, queued: bool = True) -> Ticket:
+    """Let a request in, for as long as the ticket is held; who cannot be served is told before its body is read.
 
     Args:
         queued: whether what it sends will wait for the writer.
@@ -27,10 +25,7 @@ def admitted(request: Request, *, queued: bool = True) -> Iterator[Ticket]:
     if queued:
         state.writer.check_room(owner)
     ticket: Ticket = state.admission.enter(owner, _announced(request, state.settings.max_body))
-    try:
-        yield ticket
-    finally:
-        ticket.close()
+    return ticket
 
 
 def _announced(request: Request, limit: int) -> int:

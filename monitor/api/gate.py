@@ -62,9 +62,9 @@ class Gate:
         send_out = guarded(watched, path, request_id, https=self.public_url.startswith("https://"))
         before = log.request_id.set(request_id)
         try:
-            refusal = await self._refusal(scope, path, method)
+            endless = is_endless(scope, path, method)
+            refusal = await self._refusal(scope, path, method, endless)
             if refusal is None:
-                endless = is_endless(scope, path, method)
                 await self.app(scope, receive if endless else _limited(receive, self.max_body), send_out)
             else:
                 await refusal(scope, receive, send_out)
@@ -76,7 +76,7 @@ class Gate:
             telemetry.observe_request(method, scope.get("route"), status, clock.monotonic() - began)
             log.request_id.reset(before)
 
-    async def _refusal(self, scope: Scope, path: str, method: str) -> Response | None:
+    async def _refusal(self, scope: Scope, path: str, method: str, endless: bool) -> Response | None:
         """The answer to a request that may not pass."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         try:
@@ -87,7 +87,7 @@ class Gate:
                 raise Invalid.field(name, "must not contain a NUL character")
             refusal = await self._rights(scope, path, method, headers)
             if refusal is None:
-                self._check_length(headers, is_endless(scope, path, method))
+                self._check_length(headers, endless)
             return refusal
         except Problem as problem:
             return problems.answer(problem)

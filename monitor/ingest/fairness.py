@@ -190,12 +190,18 @@ class Admission:
 
 
 class Ticket:
-    """What one request holds; give it back with `close`."""
+    """What one request holds; it is given back at the end of a `with`, or with `close`."""
 
     def __init__(self, room: Room, owner: str, size: int) -> None:
         self._room = room
         self.owner = owner
         self._size = size
+
+    def __enter__(self) -> "Ticket":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def hold(self, size: int) -> None:
         """Hold that many bytes from now on; raises as `Admission.enter` does."""

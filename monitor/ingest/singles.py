@@ -6,7 +6,6 @@ own; a body that does not fit the model's schema is decoded by itself and can sp
 """
 
 import threading
-import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
@@ -49,6 +48,8 @@ class Singles:
         self._stopping = False
         self._last = 0  # how many were decoded together last
         self._behind = 0  # how many waited already when those were answered
+        self._expected = 0  # how many are waited for; 0: nobody waits for them
+        self._all_there = threading.Event()
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="singles", daemon=True)
@@ -74,6 +75,8 @@ class Singles:
         single = _Single(project_id, name, body, owner)
         single.answered.set_running_or_notify_cancel()  # it is written even if nobody waits for it any more
         self._queue.put(single)
+        if self._expected and self._queue.qsize() >= self._expected:
+            self._all_there.set()
         return single.answered
 
     def _run(self) -> None:
@@ -110,14 +113,17 @@ class Singles:
         """Wait as long as more come: who was just answered sends the next row within milliseconds, and a commit costs
         as much for half of them as for all."""
         quiet = before = 0
+        self._all_there.clear()
+        self._expected = min(self._last + self._behind, MOST) - 1  # beside the first, who is in already
         for _ in range(MOST_LOOKS):
             came = self._queue.qsize()
             quiet = quiet + 1 if came == before else 0
             # Everybody is back beside those who were left behind, or nobody comes any more.
-            if came + 1 >= min(self._last + self._behind, MOST) or quiet == QUIET_LOOKS:
-                return
+            if came >= self._expected or quiet == QUIET_LOOKS:
+                break
             before = came
-            time.sleep(LOOK_SECONDS)
+            self._all_there.wait(LOOK_SECONDS)
+        self._expected = 0
 
     def _pass_on(self, project_id: int, name: str, owner: str, group: list[_Single]) -> "list[Future[Answer]]":
         """Give the rows to the writer: together those that fit the schema, the others one by one."""

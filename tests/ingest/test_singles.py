@@ -138,7 +138,7 @@ def test_nobody_waits_for_more_when_there_are_more_than_are_decoded_together(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, waits = Singles(writer), list[float]()
-    monkeypatch.setattr(singles.time, "sleep", waits.append)
+    monkeypatch.setattr(made._all_there, "wait", waits.append)
     for number in range(2 * singles.MOST + singles.CROWD):
         made.submit(1, "loan", b'{"id": "%d", "features": {"age": 1}}' % number)
     sizes = [len(made._next()[0]) for _ in range(3)]
@@ -154,7 +154,7 @@ def test_a_crowd_that_is_back_is_not_waited_for_any_longer(writer: Writer, monke
             made.submit(1, "loan", b'{"features": {"age": 1}}')
 
     late = iter([3])
-    monkeypatch.setattr(singles.time, "sleep", lambda seconds: come(next(late)))
+    monkeypatch.setattr(made._all_there, "wait", lambda seconds: come(next(late)))
     come(singles.CROWD)
     assert len(made._next()[0]) == singles.CROWD
     come(singles.CROWD - 3)
@@ -177,5 +177,5 @@ def test_those_who_came_too_late_for_a_crowd_are_of_the_next_one_with_it(
         committed.result(30)
     come(singles.CROWD - 1)
     late = iter([1])
-    monkeypatch.setattr(singles.time, "sleep", lambda seconds: come(next(late)))
+    monkeypatch.setattr(made._all_there, "wait", lambda seconds: come(next(late)))
     assert len(made._next()[0]) == singles.CROWD + 2
