@@ -6,6 +6,7 @@ commit. What is rejected stands in the answer with its reason.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -29,12 +30,13 @@ from monitor.ingest.formats.seldon import SELDON
 from monitor.ingest.pairs import EventAnswer, Halves, checked
 from monitor.ingest.validate import OutcomeBatch, Times, validate_outcomes, validate_predictions
 from monitor.ingest.write import Answer
-from monitor.ingest.writer import Batch, Writer
+from monitor.ingest.writer import Batch, NotAtHand, Writer
 from monitor.store.catalog import Model, put_model
 from monitor.store.session import writing
 
 router = APIRouter(tags=["ingest"])
 T = TypeVar("T")
+Find = Callable[[int, str], tuple[Model, Times]]
 
 SMALL = 32 * 1024  # bytes that are decoded in the event loop
 _CALLS = (KSERVE.call, SELDON.call)
@@ -86,9 +88,9 @@ async def post_kserve(request: Request, model: ModelName = None, version: Versio
     principal: Principal = request.scope["principal"]
     headers = dict(request.headers)
 
-    def prepare(body: bytes) -> tuple[list[tuple[Model, Halves]], list[Rejection]]:
+    def prepare(body: bytes, find: Find) -> tuple[list[tuple[Model, Halves]], list[Rejection]]:
         events = cloudevents.from_http(headers, body)
-        return _sorted_events(writer, principal, events, model, version)
+        return _sorted_events(find, principal, events, model, version)
 
     with admitted(request) as ticket:
         groups, rejected = await _prepared(request, ticket, prepare)
@@ -106,7 +108,7 @@ async def post_kserve(request: Request, model: ModelName = None, version: Versio
 
 
 def _sorted_events(
-    writer: Writer, principal: Principal, events: list[cloudevents.Event], model: str | None, version: str | None
+    find: Find, principal: Principal, events: list[cloudevents.Event], model: str | None, version: str | None
 ) -> tuple[list[tuple[Model, Halves]], list[Rejection]]:
     """Events by their model, as halves of calls."""
     named: dict[str, list[tuple[int, cloudevents.Event, cloudevents.Call]]] = {}
@@ -123,7 +125,7 @@ def _sorted_events(
     groups: list[tuple[Model, Halves]] = []
     for name, listed in named.items():
         try:
-            found, times = writer.model(principal.project_id, name)
+            found, times = find(principal.project_id, name)
         except NotFound as error:
             if len(named) == 1:
                 raise
@@ -150,7 +152,7 @@ async def post_logs(request: Request, model: ModelName = None) -> Response:
     writer: Writer = request.app.state.writer
     principal: Principal = request.scope["principal"]
 
-    def prepare(body: bytes) -> tuple[list[tuple[Model, Batch]], list[Rejection]]:
+    def prepare(body: bytes, _: Find) -> tuple[list[tuple[Model, Batch]], list[Rejection]]:
         groups, rejected = bento_logs.grouped(otlp.records(body, kind), model)
         batches: list[tuple[Model, Batch]] = []
         for name, group in groups.items():
@@ -217,14 +219,17 @@ def _model(request: Request, principal: Principal, name: str, schema: Schema | N
     return writer.model(principal.project_id, name)
 
 
-async def _prepared(request: Request, ticket: Ticket, prepare: Callable[[bytes], T], small: int = SMALL) -> T:
-    """What `prepare` makes of the body; beyond `small` bytes in a thread, a few at once and in turns of keys."""
+async def _prepared(request: Request, ticket: Ticket, prepare: Callable[[bytes, Find], T], small: int = SMALL) -> T:
+    """What `prepare` makes of the body with what finds a model; in a thread, a few at once and in turns of keys, where
+    the body has more than `small` bytes or the database must be asked."""
     state = request.app.state
+    writer: Writer = state.writer
     body = await whole(request, state.settings.max_body, ticket)
     if len(body) <= small:
-        return prepare(body)
+        with suppress(NotAtHand):
+            return prepare(body, writer.model_at_hand)
     async with state.turns.take(ticket.owner):
-        return await run_in_threadpool(prepare, body)
+        return await run_in_threadpool(prepare, body, writer.model)
 
 
 async def _written(writer: Writer, groups: Iterable[tuple[Model, Batch]], owner: str) -> list[Answer]:

@@ -58,6 +58,10 @@ class _Looked:
     known_at: int | None
 
 
+class NotAtHand(Exception):
+    """The database would have to be asked."""
+
+
 class Writer:
     """The one writer of a process. `start` before the first `submit`; `stop` drains what waits."""
 
@@ -103,6 +107,16 @@ class Writer:
     def knows(self, project_id: int, name: str) -> bool:
         """Whether `model` need not wait for the database."""
         return self._models.has((project_id, name))
+
+    def model_at_hand(self, project_id: int, name: str) -> tuple[Model, Times]:
+        """The same without waiting for the database, as an event loop needs it.
+
+        Raises:
+            NotAtHand: call `model`, in a thread.
+        """
+        if not self.knows(project_id, name):
+            raise NotAtHand
+        return self.model(project_id, name)
 
     def _look(self, which: tuple[int, str]) -> _Looked:
         with reading(self._engine) as connection:

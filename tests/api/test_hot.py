@@ -1,5 +1,6 @@
 """The two ingest routes that go beside FastAPI's routing are as every other route to whoever looks."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy.engine import Engine
 
 from monitor import clock, telemetry
 from monitor.api import auth
+from monitor.api.auth import KeyRing
 from monitor.app import create_app
 from monitor.ingest.writer import Writer
 from monitor.settings import Settings
@@ -82,6 +84,51 @@ def test_a_revoked_key_is_refused_within_seconds(
     assert client.post(PATH, json=ROW).status_code == 200
     now += auth.CACHE_SECONDS
     assert client.post(PATH, json=ROW).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (PATH, ROW),
+        (PATH, {"rows": [ROW]}),
+        ("/v1/models/m/outcomes", {"id": "a", "actual": 1}),
+        (
+            "/v1/kserve?model=m",
+            {
+                "specversion": "1.0",
+                "id": "a",
+                "type": "org.kubeflow.serving.inference.request",
+                "source": "s",
+                "data": {},
+            },
+        ),
+    ],
+    ids=["a row", "rows", "outcomes", "an event"],
+)
+def test_nothing_else_waits_while_the_database_is_asked_for_a_model(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
+) -> None:
+    """Every other request is served by the thread in which it would wait."""
+    serving: list[int] = []
+    asking: list[int] = []
+    look, receive = Writer._look, KeyRing.recent
+
+    def looked(writer: Writer, which: tuple[int, str]) -> Any:
+        asking.append(threading.get_ident())
+        return look(writer, which)
+
+    def received(ring: KeyRing, authorization: str) -> Any:
+        serving.append(threading.get_ident())
+        return receive(ring, authorization)
+
+    monkeypatch.setattr(Writer, "_look", looked)
+    monkeypatch.setattr(KeyRing, "recent", received)
+    app: Any = client.app
+    app.state.writer._models._ask = lambda which: looked(app.state.writer, which)
+    headers = {"content-type": "application/cloudevents+json"} if "kserve" in path else {}
+    client.post(path, json=body, headers=headers)
+    assert asking and serving
+    assert not set(asking) & set(serving)
 
 
 def test_a_key_with_another_secret_is_refused_beside_the_good_one(client: TestClient, key: str) -> None:
