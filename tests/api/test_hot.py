@@ -111,20 +111,19 @@ def test_nothing_else_waits_while_the_database_is_asked_for_a_model(
     """Every other request is served by the thread in which it would wait."""
     serving: list[int] = []
     asking: list[int] = []
-    look, receive = Writer._look, KeyRing.recent
+    app: Any = client.app
+    look, receive = app.state.writer._look, KeyRing.recent
 
-    def looked(writer: Writer, which: tuple[int, str]) -> Any:
+    def looked(which: tuple[int, str]) -> Any:
         asking.append(threading.get_ident())
-        return look(writer, which)
+        return look(which)
 
     def received(ring: KeyRing, authorization: str) -> Any:
         serving.append(threading.get_ident())
         return receive(ring, authorization)
 
-    monkeypatch.setattr(Writer, "_look", looked)
+    monkeypatch.setattr(app.state.writer._models, "_ask", looked)
     monkeypatch.setattr(KeyRing, "recent", received)
-    app: Any = client.app
-    app.state.writer._models._ask = lambda which: looked(app.state.writer, which)
     headers = {"content-type": "application/cloudevents+json"} if "kserve" in path else {}
     client.post(path, json=body, headers=headers)
     assert asking and serving
