@@ -84,7 +84,7 @@ def warm(made: Decoders) -> None:
     form, body = BODIES["rows"]
     until = time.monotonic() + 30
     with ThreadPoolExecutor(2) as threads:
-        while not made._running:
+        while not made._idle:
             assert time.monotonic() < until
             for one in [threads.submit(made.prepare, form, "predictions", body, MODEL, TIMES) for _ in range(2)]:
                 one.result(60)
@@ -184,7 +184,7 @@ def test_senders_at_once_are_served_all_the_time_and_by_no_more_processes_than_a
     form, body = BODIES["rows"]
     with ThreadPoolExecutor(6) as threads:
         until = time.monotonic() + 30
-        while made._running < 2 and time.monotonic() < until:
+        while len(made._idle) < 2 and time.monotonic() < until:
             asked = [threads.submit(made.prepare, form, "predictions", body, MODEL, TIMES) for _ in range(6)]
             assert all(len(one.result(60)) == 1 for one in asked)
     assert (made._running, made._starting, len(made._idle)) == (2, 0, 2)
