@@ -16,7 +16,7 @@ from monitor import clock
 from monitor.alerts import mute
 from monitor.alerts.mute import Hold
 from monitor.store import notifications, silences
-from monitor.store.alerts import Alert, AlertEvent, get_alert, list_events
+from monitor.store.alerts import Alert, AlertEvent, get_alert, list_events, texts_of
 from monitor.store.catalog import Model, get_model, model_now
 from monitor.store.channels import names_of
 
@@ -27,10 +27,11 @@ BEFORE, AFTER = 60, 30  # windows around the first evidence
 
 @dataclass(frozen=True)
 class Told:
-    """What became of an event for a channel: sent, held back or not sent, and why."""
+    """What became of an event for a channel: sent, held back or not sent, and why; `change`: what an update changed."""
 
     channel: str
     type: str
+    change: str
     state: State
     why: str
     at: int
@@ -110,10 +111,12 @@ def _told(connection: Connection, project_id: int, alert: Alert) -> list[Told]:
     """Who was told what, the newest first; at most the last fifty."""
     found = notifications.of_alert(connection, project_id, alert.id)[-TOLD:]
     names = names_of(connection, project_id)
+    changes = texts_of(connection, {one.event_id for one, _ in found}, "alert.updated")
     return [
         Told(
             channel=names.get(one.channel_id, "a deleted channel"),
             type=one.type,
+            change=changes.get(one.event_id, ""),
             state=theme.DELIVERY.get(delivery or "", theme.NOTIFICATION.get(one.state, theme.UNKNOWN)),
             why=": ".join(part for part in (one.reason[:1].upper() + one.reason[1:], one.detail) if part),
             at=one.changed_at,

@@ -124,7 +124,7 @@ def change_of(connection: Connection, type_: str, event_ids: Sequence[int]) -> s
     """What a message that stands for these events says has changed; empty when it is no update."""
     if type_ != "alert.updated":
         return ""
-    text = ". Then: ".join(dict.fromkeys(alerts.texts_of(connection, event_ids, type_)))
+    text = ". Then: ".join(dict.fromkeys(alerts.texts_of(connection, event_ids, type_).values()))
     return text if len(text) <= MAX_CHANGE else text[: MAX_CHANGE - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 

@@ -150,11 +150,11 @@ def list_events(connection: Connection, project_id: int, alert_id: str) -> list[
     return [AlertEvent(*row) for row in connection.execute(query.order_by(columns.id))]
 
 
-def texts_of(connection: Connection, event_ids: Iterable[int], type_: str) -> list[str]:
-    """The texts of those of these events that have that type, oldest first."""
+def texts_of(connection: Connection, event_ids: Iterable[int], type_: str) -> dict[int, str]:
+    """The texts of those of these events that have that type, by their numbers, oldest first."""
     columns = t.alert_event.c
-    query = sa.select(columns.text).where(columns.id.in_(sorted(event_ids)), columns.type == type_)
-    return list(connection.scalars(query.order_by(columns.id)))
+    query = sa.select(columns.id, columns.text).where(columns.id.in_(sorted(event_ids)), columns.type == type_)
+    return {row.id: row.text for row in connection.execute(query.order_by(columns.id))}
 
 
 def _select() -> sa.Select[Any]:

@@ -168,6 +168,12 @@ def test_a_comment_and_who_was_told_stand_on_the_alerts_page(pages: TestClient, 
     assert "Held back" in shown and "Silenced: calm" in shown
     held = pages.get("/silences").text
     assert "Held back now" in held and "calm" in held
+    with writing(seeded_engine) as connection:
+        event = connection.scalar(sa.select(sa.func.max(t.notification.c.event_id)))
+        changed = {"type": "alert.updated", "text": "<b>age</b> joined"}
+        connection.execute(sa.update(t.alert_event).where(t.alert_event.c.id == event).values(changed))
+    told = pages.get(LINKS.alert(alert)).text.partition("Who was told")[2]
+    assert '<span class="sub"><bdi dir="ltr">&lt;b&gt;age&lt;/b&gt; joined' in told
 
 
 def test_a_form_of_another_site_changes_nothing(pages: TestClient, seeded_engine: Engine) -> None:
