@@ -70,7 +70,7 @@ def worker(
 
     log.setup()
     if parent is not None:
-        os.nice(10)  # the parent answers requests: they come first
+        os.nice(15)  # the parent answers requests: they come first
     run_worker(installation.with_address(installation.with_secret_key(settings.load())), parent)
 
 
