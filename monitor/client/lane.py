@@ -19,6 +19,7 @@ MARK = b"\xabK"
 _HEAD = struct.Struct("<2sII")
 SEGMENT = 4 << 20  # bytes, from which on a new segment is begun
 _SUFFIX = ".log"
+_TRIES = 4
 _SYNC = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 Position = tuple[int, int]  # segment, byte
 
@@ -91,6 +92,15 @@ class Lane:
             OSError: the disk does not take it.
         """
         os.makedirs(parent, mode=0o700, exist_ok=True)
+        for again in range(_TRIES):
+            try:
+                return cls._made(parent, f"{name}-{again}" if again else name, segment)
+            except (BlockingIOError, FileNotFoundError):  # who looks for lanes to adopt took it for one that was left
+                pass
+        return cls._made(parent, f"{name}-{_TRIES}", segment)
+
+    @classmethod
+    def _made(cls, parent: str, name: str, segment: int) -> "Lane":
         hidden, folder = os.path.join(parent, ".new-" + name), os.path.join(parent, name)
         os.mkdir(hidden, mode=0o700)
         lock = os.open(os.path.join(hidden, "lock"), os.O_RDWR | os.O_CREAT, 0o600)

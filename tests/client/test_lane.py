@@ -1,5 +1,6 @@
 """The queue on disk: what was synced comes back after any cut, and nothing that was not written does."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -69,6 +70,37 @@ def test_a_lane_of_a_living_process_is_not_taken_over(tmp_path: Path):
     assert Lane.adopt(str(tmp_path / "one")) is None
     lane.forget()
     assert Lane.adopt(str(tmp_path / "one")) is not None
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["and holds it", "and has removed it"])
+def test_a_lane_is_made_though_somebody_takes_its_beginning_for_one_that_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool
+):
+    """Between its folder and its lock there is a moment in which it looks like that of a process that died."""
+    lock = fcntl.flock
+    taken: list[Lane] = []
+
+    def slow(file: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        (name,) = (one.name for one in tmp_path.iterdir())
+        adopted = Lane.adopt(str(tmp_path / name))
+        assert adopted is not None
+        taken.append(adopted)
+        if ended:
+            adopted.close()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    lane = Lane.create(str(tmp_path), "one")
+    lane.append(ROWS)
+    assert taken and Lane.adopt(lane.folder) is None
+    taken[0].forget()
+    lane.forget()
+    found = Lane.adopt(lane.folder)
+    assert found is not None
+    batch = found.peek(100, 1 << 20)
+    assert batch is not None and batch.records == ROWS
+    found.forget()
 
 
 def test_a_lost_cursor_sends_again_rather_than_not_at_all(tmp_path: Path):
