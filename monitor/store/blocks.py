@@ -5,7 +5,7 @@ positions become visible in ascending order, whatever number of processes write.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -85,8 +85,20 @@ def add_block(
     connection: Connection, project_id: int, model_id: int, first_row: int, batch: pa.RecordBatch, arrived_at: int
 ) -> None:
     """Store a batch as the rows first_row, first_row + 1, …"""
+    connection.execute(_ADD, block_of(project_id, model_id, first_row, batch, arrived_at))
+
+
+def add_made(connection: Connection, made: Mapping[str, Any]) -> None:
+    """Store a block that `block_of` has made."""
+    connection.execute(_ADD, made)
+
+
+def block_of(
+    project_id: int, model_id: int, first_row: int, batch: pa.RecordBatch, arrived_at: int
+) -> Mapping[str, Any]:
+    """A batch as the block of the rows first_row, first_row + 1, …: encoded, which takes longest, not yet stored."""
     stamps = batch.column("timestamp").to_numpy()
-    values = {
+    return {
         "model_id": model_id,
         "first_row": first_row,
         "project_id": project_id,
@@ -96,7 +108,6 @@ def add_block(
         "max_timestamp": int(stamps.max()),
         "payload": encode(batch),
     }
-    connection.execute(_ADD, values)
 
 
 def key_in(connection: Connection, column: sa.ColumnElement[bytes], keys: Sequence[bytes]) -> sa.ColumnElement[bool]:

@@ -5,9 +5,9 @@ describe than five rows to hold. Once enough of them lie side by side they becom
 same numbers; the index names rows, not blocks, and so need not change.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -80,8 +80,10 @@ def compact(engine: Engine, model_id: int) -> int:
     fewer = 0
     for run in runs:
         if len(run.firsts) > 1:
+            with reading(engine) as connection:
+                merged = _merged(connection, model_id, run)  # takes longest, and here nobody waits for it
             with writing(engine) as connection:
-                fewer += _merge(connection, model_id, run)
+                fewer += _replace(connection, model_id, run, merged)
     if runs:
         with writing(engine) as connection:
             connection.execute(
@@ -103,23 +105,46 @@ def _runs(blocks: Iterable[_Found]) -> list[_Run]:
     return runs
 
 
-def _merge(connection: Connection, model_id: int, run: _Run) -> int:
-    """Put the blocks of a run together, as far as their columns have the same types; how many blocks fewer."""
+@dataclass(frozen=True)
+class _Merged:
+    """The payloads of a run's blocks as they were read, and the blocks that take the place of some of them."""
+
+    payloads: dict[int, bytes]
+    made: list[tuple[list[int], Mapping[str, Any]]]
+
+
+def _merged(connection: Connection, model_id: int, run: _Run) -> _Merged:
+    """Put the blocks of a run together, as far as their columns have the same types."""
+    query = sa.select(block.c.first_row, block.c.project_id, block.c.arrived_at, block.c.payload)
+    found = connection.execute(query.where(_of(model_id, run.firsts)).order_by(block.c.first_row)).all()
+    batches = {one.first_row: decode(one.payload) for one in found}
+    made = []
+    for firsts in _alike(batches):
+        if len(firsts) > 1:
+            whole = columns.concatenate([batches[first] for first in firsts])
+            last = found[-1]
+            made.append((firsts, blocks.block_of(last.project_id, model_id, firsts[0], whole, last.arrived_at)))
+    return _Merged({one.first_row: one.payload for one in found}, made)
+
+
+def _replace(connection: Connection, model_id: int, run: _Run, merged: _Merged) -> int:
+    """Set the merged blocks in the place of those that they were made of; how many blocks fewer."""
     blocks.lock_log(connection, model_id)  # nobody rewrites or removes a block between our look and our change
     if profiles.lock_watermark(connection, model_id) is None:
         return 0
-    here = sa.and_(block.c.model_id == model_id, block.c.first_row.in_(run.firsts))
-    query = sa.select(block.c.first_row, block.c.project_id, block.c.arrived_at, block.c.payload).where(here)
-    found = connection.execute(query.order_by(block.c.first_row)).all()
-    batches = {one.first_row: decode(one.payload) for one in found}
+    now = connection.execute(sa.select(block.c.first_row, block.c.payload).where(_of(model_id, run.firsts)))
+    if {one.first_row: one.payload for one in now} != merged.payloads:  # rows were erased since, or are over
+        merged = _merged(connection, model_id, run)
     fewer = 0
-    for firsts in _alike(batches):
-        if len(firsts) > 1:
-            merged = columns.concatenate([batches[first] for first in firsts])
-            connection.execute(sa.delete(block).where(block.c.model_id == model_id, block.c.first_row.in_(firsts)))
-            blocks.add_block(connection, found[0].project_id, model_id, firsts[0], merged, found[-1].arrived_at)
-            fewer += len(firsts) - 1
+    for firsts, made in merged.made:
+        connection.execute(sa.delete(block).where(_of(model_id, firsts)))
+        blocks.add_made(connection, made)
+        fewer += len(firsts) - 1
     return fewer
+
+
+def _of(model_id: int, firsts: Sequence[int]) -> sa.ColumnElement[bool]:
+    return sa.and_(block.c.model_id == model_id, block.c.first_row.in_(firsts))
 
 
 def _alike(batches: dict[int, pa.RecordBatch]) -> list[list[int]]:

@@ -1,12 +1,13 @@
 """Small blocks become large ones; every row stays the same row."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from monitor import clock
 from monitor.app import create_app
@@ -76,6 +77,52 @@ def test_rows_that_came_one_by_one_lie_in_few_blocks_afterwards(client: TestClie
     send(client, [f"more{number}" for number in range(5)])
     assert compacted(engine) == 5
     assert stored(engine)[0] == [10, 10, 10]
+
+
+def test_senders_do_not_wait_while_blocks_are_read_and_put_together(
+    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever merges holds the model's log, and on SQLite the database, for the exchange alone."""
+    for number in range(20):
+        send(client, [f"r{number}"])
+    real, decode, writes = compaction.writing, compaction.decode, list[bool]()
+    decoded: list[bool] = []
+
+    @contextmanager
+    def watched(engine: Engine) -> Iterator[Connection]:
+        with real(engine) as connection:
+            writes.append(True)
+            yield connection
+            writes.clear()
+
+    monkeypatch.setattr(compaction, "writing", watched)
+    monkeypatch.setattr(compaction, "decode", lambda payload: decoded.append(bool(writes)) or decode(payload))
+    assert compacted(engine) == 18
+    assert decoded == [False] * 20
+
+
+@pytest.mark.parametrize("rows", [[3], [0, 9], list(range(10))], ids=["one", "the first and last", "all"])
+def test_rows_that_are_erased_between_the_look_and_the_exchange_stay_erased(
+    client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch, rows: list[int]
+) -> None:
+    for number in range(10):
+        send(client, [f"r{number}"])
+    _, before = stored(engine)
+    real = compaction.writing
+
+    @contextmanager
+    def late(engine: Engine) -> Iterator[Connection]:
+        monkeypatch.setattr(compaction, "writing", real)
+        with real(engine) as connection:
+            model_id = connection.scalar(sa.select(t.model.c.id))
+            blocks.lock_log(connection, model_id)
+            assert len(blocks.remove_rows(connection, model_id, rows)) == len(rows)
+        with real(engine) as connection:
+            yield connection
+
+    monkeypatch.setattr(compaction, "writing", late)
+    compacted(engine)
+    assert stored(engine)[1] == [row for row in before if row["row"] not in rows]
 
 
 def test_large_blocks_and_blocks_of_other_days_are_left_alone(client: TestClient, engine: Engine) -> None:
