@@ -122,10 +122,6 @@ def principal_of_session(connection: Connection, token: str, now: int) -> Princi
     return None if found is None else Principal(found.project_id, found.name, found.scope, "session")
 
 
-def _holder(key: keys.Key, via: str) -> Principal:
-    return Principal(key.project_id, key.name, key.scope, via, key.id)
-
-
 class KeyRing:
     """Looks keys and sessions up, and remembers the answer for a few seconds.
 
@@ -150,8 +146,9 @@ class KeyRing:
             return None
         if len(self._good) >= CACHE_SIZE:
             self._good.clear()
-        self._good[_hash(authorization)] = key, _holder(key, via)
-        return _holder(key, via)
+        principal = Principal(key.project_id, key.name, key.scope, via, key.id)
+        self._good[_hash(authorization)] = key, principal
+        return principal
 
     def recent(self, authorization: str) -> Principal | None:
         """The same without waiting and without taking the key apart, where it was found good and has not changed."""
@@ -163,11 +160,6 @@ class KeyRing:
             return None
         self._touch(key.id)
         return principal
-
-    def by_key(self, text: str, via: str) -> Principal | None:
-        """The principal of a key as it was sent; None when it is not good. Needs at most one query."""
-        key = self._good_key(text)
-        return None if key is None else _holder(key, via)
 
     def by_session(self, token: str) -> Principal | None:
         """The principal of a session's token."""
