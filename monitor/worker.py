@@ -49,7 +49,7 @@ def run_worker(settings: Settings, parent_pid: int | None = None, stop: threadin
     Raises:
         SetupError: the database is missing or has another schema.
     """
-    engine = make_engine(settings)
+    engine = make_engine(settings, gives_way=True)
     try:
         migrate.check_current(engine)
         check_durability(engine)

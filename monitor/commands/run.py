@@ -1,6 +1,7 @@
 """Commands that run something: serve, api, worker, migrate."""
 
 import os
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -69,9 +70,23 @@ def worker(
     from monitor.worker import run_worker
 
     log.setup()
+    found = settings.load()
     if parent is not None:
-        os.nice(15)  # the parent answers requests: they come first
-    run_worker(installation.with_address(installation.with_secret_key(settings.load())), parent)
+        _give_way(found)
+    run_worker(installation.with_address(installation.with_secret_key(found)), parent)
+
+
+def _give_way(found: settings.Settings) -> None:
+    """The parent answers requests: they come first.
+
+    With a database server the worker takes what processor time nobody else wants, and makes room at once (sched(7),
+    SCHED_IDLE). With SQLite it has the write lock now and then, and whoever waits for that waits for it to run.
+    """
+    if not found.embedded and hasattr(os, "SCHED_IDLE"):
+        with suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            return
+    os.nice(15)
 
 
 def migrate() -> None:

@@ -29,7 +29,8 @@ from monitor.store.outcomes import Held
 from monitor.store.profiles import Watermark
 from monitor.store.schema_findings import Place, Seen
 
-GROUPS = 400  # hours of one chunk at most
+HOURS = 50  # of rows in one chunk at most: their profiles are written in one transaction, and others wait for it
+OUTCOME_HOURS = 400  # of outcomes: they are read anew for every chunk
 _MEMORY = 64 * 1024 * 1024  # bytes of one chunk's profiles: wide models take fewer hours at a time
 _GAP = 1000  # rows further apart are read separately
 
@@ -86,17 +87,18 @@ def new_rows(
     ahead: ReadAhead,
 ) -> Chunk:
     """The next rows from the watermark on, at most `limit` of them, and fewer where they spread over many hours."""
-    upto = min(mark.next_row + limit, end_row)
     wanted = [*columns_for(model, binning, with_id=mark.next_outcome > 0), findings.EXTRA]
-    batch = ahead.take(connection, reading_ahead.wanted(model, mark.next_row, upto, wanted))
+    asked = reading_ahead.wanted(model, mark.next_row, min(mark.next_row + limit, end_row), wanted)
+    batch, upto = ahead.take(connection, asked)
+    if upto < end_row:
+        ahead.begin(asked._replace(first=upto, end=min(upto + limit, end_row)))
     if batch is None:  # erased or expired rows leave nothing to count
         return Chunk(mark, Watermark(upto, mark.next_outcome), {})
     hours = _hours(batch, model.config.timezone)
-    if batch.num_rows == upto - mark.next_row:
-        kept = _rows_within(hours, _most_hours(binning))
+    kept = _rows_within(hours, _most_hours(binning, HOURS))
+    if kept < batch.num_rows == upto - mark.next_row:
+        ahead.leave(asked._replace(first=mark.next_row + kept, end=upto), batch.slice(kept))
         batch, hours, upto = batch.slice(0, kept), hours[:kept], mark.next_row + kept
-    if upto < end_row:
-        ahead.begin(reading_ahead.wanted(model, upto, min(upto + limit, end_row), wanted))
     held = held_for(connection, model, batch, below_position=mark.next_outcome)
     deltas = _profiles_by_cell(model, binning, batch, held, hours)
     return Chunk(mark, Watermark(upto, mark.next_outcome), deltas, findings.carried(batch, model.features or {}))
@@ -195,8 +197,8 @@ def _coded(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     return distinct, np.repeat(codes, np.diff(firsts, append=len(values)))
 
 
-def _most_hours(binning: Binning) -> int:
-    return max(1, min(GROUPS, _MEMORY // (8 * binning.whole.size)))
+def _most_hours(binning: Binning, most: int) -> int:
+    return max(1, min(most, _MEMORY // (8 * binning.whole.size)))
 
 
 def _rows_within(hours: NDArray[np.int64], most: int) -> int:
@@ -217,7 +219,7 @@ def new_outcomes(
     if mark.next_row == 0:
         return Chunk(mark, Watermark(0, end_outcome), {})
     upto = min(mark.next_outcome + limit, end_outcome)
-    most = _most_hours(binning)
+    most = _most_hours(binning, OUTCOME_HOURS)
     while True:
         keys = list(dict.fromkeys(outcomes.outcomes_between(connection, model.id, mark.next_outcome, upto).key))
         changes = _changes(connection, model, mark, upto, keys)

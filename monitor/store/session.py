@@ -22,17 +22,37 @@ from monitor.settings import Settings
 BUSY_MS = 15_000
 PING_AFTER = 1.0  # seconds without use
 POLL_SECONDS = 0.001
+WAY_SECONDS = 3 * POLL_SECONDS  # that a process which gives way leaves the write lock to others: they ask in between
 SQLITE_FLOOR = (3, 51, 3)  # below it two writers can corrupt a WAL
 
 
-def make_engine(settings: Settings, *, create: bool = False, pool_size: int = 10) -> Engine:
+class _Way:
+    """When this process last had SQLite's write lock."""
+
+    def __init__(self) -> None:
+        self._had_it = -WAY_SECONDS
+
+    def give(self) -> None:
+        """Wait until others have had the time to take it."""
+        time.sleep(max(0.0, self._had_it + WAY_SECONDS - clock.monotonic()))
+
+    def left(self) -> None:
+        self._had_it = clock.monotonic()
+
+
+def make_engine(settings: Settings, *, create: bool = False, pool_size: int = 10, gives_way: bool = False) -> Engine:
     """An engine with the durability that the promise needs.
+
+    Args:
+        gives_way: after each of its transactions leave SQLite's write lock to other processes for a moment, as one does
+            that writes many in a row and that nobody waits for.
 
     Raises:
         SetupError: the SQLite file does not exist and `create` is false, or the SQLite library is too old.
     """
     if settings.embedded:
-        return _sqlite_engine(settings.url, create)
+        engine = _sqlite_engine(settings.url, create)
+        return engine.execution_options(way=_Way()) if gives_way else engine
     engine = sa.create_engine(
         settings.url,
         pool_size=pool_size,
@@ -141,6 +161,13 @@ def writing(engine: Engine) -> Iterator[Connection]:
         finally:
             if is_sqlite(connection):
                 _end_sqlite(connection)
+                if (way := _way(connection)) is not None:
+                    way.left()
+
+
+def _way(connection: Connection) -> _Way | None:
+    found: _Way | None = connection.get_execution_options().get("way")
+    return found
 
 
 def _take_write_lock(connection: Connection) -> None:
@@ -152,10 +179,13 @@ def _take_write_lock(connection: Connection) -> None:
     raw = connection.connection.dbapi_connection
     assert raw is not None
     assert connection.dialect.dbapi is not None
+    way = _way(connection)
     raw.execute("PRAGMA busy_timeout=0")
     try:
         end = clock.monotonic() + BUSY_MS / 1000
         while clock.monotonic() < end:
+            if way is not None:
+                way.give()
             try:
                 raw.execute("BEGIN IMMEDIATE")
                 connection.begin()

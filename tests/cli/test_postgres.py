@@ -1,5 +1,6 @@
 """The commands on PostgreSQL, where several processes share the work."""
 
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,9 @@ def test_serve_works_on_a_server(
     sent = httpx.post(f"{served.url}/v1/models/m/predictions", json=row, headers=headers)
     assert sent.json()["accepted"] == 1
     served.wait_for(lambda: served.worker() is not None)
+    worker = served.worker()
+    assert worker is not None and os.sched_getscheduler(worker) == os.SCHED_IDLE
+    assert os.sched_getscheduler(served.process.pid) == os.SCHED_OTHER
     assert served.end() == 0
     assert "Traceback" not in served.log.read_text() and KEY not in served.log.read_text()
     assert not (tmp_path / "kw.db").exists()

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from itertools import count
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from monitor.clock import DAY, HOUR, MINUTE
+from monitor.evaluate import ahead, deltas
 from monitor.evaluate import build as building
-from monitor.evaluate import deltas
 from monitor.store import blocks, profiles
 from monitor.store.profiles import Watermark
 from monitor.store.session import reading, writing
@@ -115,9 +116,19 @@ def test_chunks_of_any_size_end_in_the_same_bytes(make_log: Callable[..., Log]) 
 
 
 def test_rows_spread_over_very_many_hours_are_cut_into_chunks(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deltas, "GROUPS", 10)
+    monkeypatch.setattr(deltas, "HOURS", 10)
+    monkeypatch.setattr(deltas, "OUTCOME_HOURS", 10)
+    read: list[tuple[int, int]] = []
+    reading = ahead.read
+
+    def noted(connection: Connection, asked: ahead.Wanted) -> pa.RecordBatch | None:
+        read.append((asked.first, asked.end))
+        return reading(connection, asked)
+
+    monkeypatch.setattr(ahead, "read", noted)
     log.predictions(binary_rows(95, step=HOUR))
-    assert log.build().steps >= 10
+    assert log.build(rows=60).steps == 10
+    assert read == [(0, 60), (60, 95)], "what a step leaves is not read again"
     rows = sum(value[0] for key, value in log.profiles().items() if key[0] == 3600)
     log.outcomes(actuals(binary_rows(95, step=HOUR)))
     log.build()

@@ -1,5 +1,6 @@
 """How a transaction of SQLite gets the write lock, and what it says when it does not."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,35 @@ def test_who_waits_for_the_write_lock_is_told_after_the_time_that_is_said(
         assert 1 <= clock.monotonic() - began < 1.9
     with reading(sqlite_engine) as connection:
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 1000
+
+
+def test_who_gives_way_leaves_the_write_lock_to_others_between_two_transactions(
+    sqlite_settings: Settings, sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a process that writes many short transactions in a row, others would seldom find the lock free."""
+    monkeypatch.setattr(session, "WAY_SECONDS", 0.2)
+    polite, order = make_engine(sqlite_settings, gives_way=True), []
+
+    def write_once() -> None:
+        with writing(sqlite_engine):
+            order.append("other")
+
+    try:
+        with writing(polite):
+            order.append("first")
+            other = threading.Thread(target=write_once)
+            other.start()
+        with writing(polite):
+            order.append("second")
+        other.join()
+        assert order == ["first", "other", "second"]
+        began = clock.monotonic()
+        for _ in range(2):
+            with writing(sqlite_engine):
+                pass
+        assert clock.monotonic() - began < 0.2, "nobody else waits"
+    finally:
+        polite.dispose()
 
 
 def test_a_damaged_file_is_an_error_of_the_database_to_writers_as_to_readers(
