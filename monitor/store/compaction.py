@@ -128,8 +128,11 @@ def _merged(connection: Connection, model_id: int, run: _Run) -> _Merged:
 
 
 def _replace(connection: Connection, model_id: int, run: _Run, merged: _Merged) -> int:
-    """Set the merged blocks in the place of those that they were made of; how many blocks fewer."""
-    blocks.lock_log(connection, model_id)  # nobody rewrites or removes a block between our look and our change
+    """Set the merged blocks in the place of those that they were made of; how many blocks fewer.
+
+    The watermark is held, as by everybody who rewrites or removes blocks. The log is not: who adds rows does not wait,
+    and finds rows by their number in one block or the other.
+    """
     if profiles.lock_watermark(connection, model_id) is None:
         return 0
     now = connection.execute(sa.select(block.c.first_row, block.c.payload).where(_of(model_id, run.firsts)))

@@ -16,7 +16,7 @@ from monitor.ingest.writer import Writer
 from monitor.settings import Settings
 from monitor.store import blocks, compaction, keys, retention
 from monitor.store import tables as t
-from monitor.store.session import reading, writing
+from monitor.store.session import is_sqlite, reading, writing
 
 MODEL = {"task": "binary", "features": {"x": {"kind": "numeric"}, "c": {"kind": "categorical"}}, "segments": []}
 
@@ -82,11 +82,12 @@ def test_rows_that_came_one_by_one_lie_in_few_blocks_afterwards(client: TestClie
 def test_senders_do_not_wait_while_blocks_are_read_and_put_together(
     client: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever merges holds the model's log, and on SQLite the database, for the exchange alone."""
+    """Whoever merges holds SQLite's write lock for the exchange alone, and the model's log not at all."""
     for number in range(20):
         send(client, [f"r{number}"])
     real, decode, writes = compaction.writing, compaction.decode, list[bool]()
     decoded: list[bool] = []
+    exchanged: list[bool] = []
 
     @contextmanager
     def watched(engine: Engine) -> Iterator[Connection]:
@@ -94,6 +95,11 @@ def test_senders_do_not_wait_while_blocks_are_read_and_put_together(
             writes.append(True)
             yield connection
             writes.clear()
+            if not exchanged and not is_sqlite(engine):
+                with real(engine) as sender:
+                    sender.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
+                    blocks.lock_log(sender, sender.scalar(sa.select(t.model.c.id)))
+            exchanged.append(True)
 
     monkeypatch.setattr(compaction, "writing", watched)
     monkeypatch.setattr(compaction, "decode", lambda payload: decoded.append(bool(writes)) or decode(payload))
