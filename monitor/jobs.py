@@ -237,13 +237,22 @@ class Jobs:
         self._alone("monthly", lambda: monthly.ask_due(self._engine, clock.now()))
 
     def compact(self) -> None:
-        """Merge the small blocks of rows that came one by one, and the segments of the index."""
+        """Merge the small blocks of rows that came one by one."""
         self._alone("compact", self._compact)
 
     def _compact(self) -> None:
         for model_id, _ in self._models():
             while not self.stopping and compaction.compact(self._engine, model_id):
                 pass
+
+    def merge(self) -> None:
+        """Merge large segments of the index of ids."""
+        self._alone("merge", self._merge)
+
+    def _merge(self) -> None:
+        with reading(self._engine) as connection:
+            waiting = id_merge.waiting(connection)
+        for model_id in waiting:
             while not self.stopping and id_merge.compact(self._engine, model_id):
                 pass
 

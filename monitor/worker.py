@@ -27,6 +27,7 @@ RELEASE_SECONDS = 1.0
 TASK_SECONDS = 1.0
 NIGHTLY_SECONDS = 30.0  # between two looks for days that are over
 COMPACT_SECONDS = 60.0
+MERGE_SECONDS = 10.0
 SWEEP_SECONDS = 600.0
 COUNT_SECONDS = 10.0
 MONTHLY_SECONDS = 600.0
@@ -94,6 +95,7 @@ def schedule(jobs: Jobs, settings: Settings) -> BackgroundScheduler:
     scheduler.add_job(jobs.release, "interval", seconds=RELEASE_SECONDS, id="release", next_run_time=soon)
     scheduler.add_job(jobs.refresh, "interval", seconds=REFRESH_SECONDS, id="refresh", next_run_time=soon)
     scheduler.add_job(jobs.compact, "interval", seconds=COMPACT_SECONDS, id="compact", next_run_time=soon)
+    scheduler.add_job(jobs.merge, "interval", seconds=MERGE_SECONDS, id="merge", next_run_time=soon)
     scheduler.add_job(jobs.nightly, "interval", seconds=NIGHTLY_SECONDS, id="nightly", next_run_time=soon)
     for kind in KINDS:
         scheduler.add_job(jobs.work, "interval", [kind], seconds=TASK_SECONDS, id=kind, next_run_time=soon)

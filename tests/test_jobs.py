@@ -126,7 +126,7 @@ def test_a_job_that_fails_is_tried_again_at_the_next_tick(
     getattr(work, name)(*given)
 
 
-@pytest.mark.parametrize("name", ["evaluate", "nightly", "compact", "sweep", "deliver"])
+@pytest.mark.parametrize("name", ["evaluate", "nightly", "compact", "merge", "sweep", "deliver"])
 def test_a_database_that_is_gone_is_a_line_of_the_log_and_not_a_trace(
     sqlite_engine: Engine, sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -26,7 +26,7 @@ MOST = 500  # rows that are decoded together
 MAX_BYTES = 64 * 1024  # of one body: longer ones are worth columns of their own
 MAX_WAITING = 20_000
 CROWD = 16  # rows at once from which on there are probably more on their way
-LOOK_SECONDS, MOST_LOOKS, QUIET_LOOKS = 0.001, 10, 3
+LOOK_SECONDS, MOST_LOOKS, QUIET_LOOKS = 0.001, 12, 6
 
 
 @dataclass(frozen=True)

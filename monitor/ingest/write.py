@@ -162,7 +162,7 @@ def _store(
         batch, keys, versions = batch.filter(pa.array(fresh)), keys[fresh], versions[fresh]
     if len(keys):
         added = id_index.add(connection, model.project_id, model.id, keys, versions, end.next_row)
-        id_merge.tidy(connection, model.project_id, model.id, [*segments, added])
+        id_merge.tidy(connection, model.project_id, model.id, [*segments, added], len(keys))
         blocks.add_block(connection, model.project_id, model.id, end.next_row, batch, arrival)
 
 

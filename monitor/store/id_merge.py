@@ -1,7 +1,7 @@
 """Keeping the id index small in number: segments of a level are merged into one of the next, and left when empty.
 
-Small ones are merged by the commit that makes one too many, large ones in the background: their pages are written a few
-at a time, so that nobody waits for long, into a segment that nobody sees until it is whole.
+Those that are small beside a commit are merged by it when it makes one too many, others in the background: their pages
+are written a few at a time, so that nobody waits for long, into a segment that nobody sees until it is whole.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,15 +21,22 @@ from monitor.store.session import reading, writing
 from monitor.store.tables import block, id_page, id_segment, log_position
 
 FANOUT = 8  # segments of a level that become one
-AT_ONCE = 1 << 18  # entries that a commit merges; more are merged in the background
+AT_ONCE = 1 << 12  # entries that any commit merges
+SHARE = 64  # and that it merges for each that it adds: it takes as long as itself then
+MOST = 1 << 18  # and no commit more than these
+BEHIND = 4 * FANOUT  # segments of a level: nobody merges them in the background
 LARGEST = 1 << 24  # entries of a segment that is merged no further
 STEP = 64  # pages that are written in one transaction
 
 
-def tidy(connection: Connection, project_id: int, model_id: int, segments: Sequence[Segment]) -> None:
-    """After adding: merge the smallest of the model's segments if they have become too many; its log is locked."""
+def tidy(connection: Connection, project_id: int, model_id: int, segments: Sequence[Segment], added: int) -> None:
+    """After adding entries: merge the smallest of the model's segments if they have become too many; its log is
+    locked."""
     group = _too_many(segments)
-    if group and _size(group) <= AT_ONCE:
+    most = min(MOST, max(AT_ONCE, SHARE * added))
+    if len(group) >= BEHIND:
+        group, most = group[:FANOUT], MOST
+    if group and _size(group) <= most:
         merged = Entries.joined(id_index.whole(connection, group))
         _remove(connection, [one.id for one in group])
         id_index.forget(group)
@@ -46,6 +53,15 @@ def drop_gone(connection: Connection, model_id: int) -> None:
     if lowest is not None:
         gone.append(id_segment.c.next_row <= lowest)
     connection.execute(sa.update(id_segment).where(*gone).values(state=DEAD))
+
+
+def waiting(connection: Connection) -> list[int]:
+    """The models for which `compact` has something to do, or may have."""
+    unseen = sa.select(id_segment.c.model_id).where(id_segment.c.state != LIVE)
+    level = (id_segment.c.model_id, id_segment.c.level)
+    full = sa.select(id_segment.c.model_id).where(id_segment.c.state == LIVE).group_by(*level)
+    full = full.having(sa.func.count() >= FANOUT, sa.func.sum(id_segment.c.entries) > AT_ONCE)
+    return sorted(connection.scalars(sa.union(unseen, full)))
 
 
 def compact(engine: Engine, model_id: int) -> bool:

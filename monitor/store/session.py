@@ -58,6 +58,7 @@ def make_engine(settings: Settings, *, create: bool = False, pool_size: int = 10
         pool_size=pool_size,
         max_overflow=10,
         pool_timeout=10,
+        pool_use_lifo=True,  # few sessions, each with its statements prepared, in place of all in turn
         connect_args={"connect_timeout": 5, "options": "-c synchronous_commit=on -c timezone=UTC"},
     )
     _ping_idle(engine)

@@ -35,6 +35,7 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(id_index, "WHOLE", 2)
     monkeypatch.setattr(id_merge, "FANOUT", 3)
     monkeypatch.setattr(id_merge, "AT_ONCE", 60)
+    monkeypatch.setattr(id_merge, "SHARE", 0)
     monkeypatch.setattr(id_merge, "STEP", 4)
 
 
@@ -50,7 +51,7 @@ def add(connection: Connection, model_id: int, keys: list[bytes], versions: list
     stamps = pa.array([0] * count, pa.int64())
     batch = pa.RecordBatch.from_arrays([pa.array([str(i) for i in range(count)]), stamps], ["id", "timestamp"])
     id_index.add(connection, 1, model_id, numbers(keys), np.array(versions, np.int32), end.next_row)
-    id_merge.tidy(connection, 1, model_id, id_index.segments(connection, model_id))
+    id_merge.tidy(connection, 1, model_id, id_index.segments(connection, model_id), count)
     blocks.add_block(connection, 1, model_id, end.next_row, batch, 0)
     rows = range(end.next_row, end.next_row + count)
     blocks.move_log(connection, model_id, blocks.LogEnd(rows.stop, end.next_outcome, 0))
@@ -180,6 +181,49 @@ def test_ids_of_both_kinds_have_the_same_keys_one_by_one_and_together() -> None:
     ids = ["a", "ü" * 40, str(uuid.uuid4()), "01890a5d-ac96-774b-bcce-b302099a8057"]
     for chosen in (ids, ids[3:] * 2, []):
         assert raw(key_numbers(pa.array(chosen, pa.string()))) == keys_of(chosen)
+
+
+def sizes(engine: Engine, log: int) -> list[int]:
+    with reading(engine) as connection:
+        return sorted(one.entries for one in id_index.segments(connection, log))
+
+
+def test_a_commit_merges_in_proportion_to_itself_and_leaves_more_to_the_background(
+    engine: Engine, log: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(id_merge, "AT_ONCE", 0)
+    monkeypatch.setattr(id_merge, "SHARE", 4)
+    keys = iter([bytes([n]) * 16 for n in range(256)])
+
+    def send(*counts: int) -> list[int]:
+        for count in counts:
+            with writing(engine) as connection:
+                add(connection, log, [next(keys) for _ in range(count)], [1] * count)
+        return sizes(engine, log)
+
+    assert send(4, 4, 4) == [12], "three of four are three commits' worth"
+    assert send(1, 1, 4) == [6, 12]
+    assert send(4, 4, 1) == [1, 4, 4, 6, 12], "nine are too many for one row"
+    with reading(engine) as connection:
+        assert id_merge.waiting(connection) == [log]
+    assert id_merge.compact(engine, log)
+    assert sizes(engine, log) == [6, 9, 12]
+    assert id_merge.compact(engine, log)
+    assert sizes(engine, log) == [27]
+    assert not id_merge.compact(engine, log)
+    with reading(engine) as connection:
+        assert id_merge.waiting(connection) == []
+
+
+def test_commits_merge_more_when_nobody_does_it_in_the_background(
+    engine: Engine, log: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(id_merge, "AT_ONCE", 0)
+    monkeypatch.setattr(id_merge, "BEHIND", 5)
+    for number in range(10):
+        with writing(engine) as connection:
+            add(connection, log, [bytes([number]) * 16], [1])
+    assert sizes(engine, log) == [1, 1, 1, 1, 3, 3]
 
 
 def test_a_merge_that_is_overtaken_comes_to_nothing(engine: Engine, log: int, monkeypatch: pytest.MonkeyPatch) -> None:
