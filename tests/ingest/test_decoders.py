@@ -109,6 +109,17 @@ def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
     return thread, found
 
 
+def stopped_in_the_middle(made: Decoders) -> tuple[int, threading.Thread, list[Any]]:
+    """The only process is given a body and does not come to it; who waits for it, and what that is told."""
+    form, body = BODIES["rows"]
+    process = process_of(made)
+    os.kill(process, signal.SIGSTOP)
+    thread, found = in_thread(lambda: made.prepare(form, "predictions", body, MODEL, TIMES))
+    while made._idle:
+        time.sleep(0.001)
+    return process, thread, found
+
+
 def same(one: Batch, other: Batch, *, but_ids: bool) -> None:
     assert isinstance(one, PredictionBatch)
     assert isinstance(other, PredictionBatch)
@@ -201,11 +212,7 @@ def test_outcomes_and_small_bodies_are_prepared_here(beside: Decoders) -> None:
 
 def test_a_process_that_is_killed_in_the_middle_costs_one_answer_that_says_so(beside: Decoders) -> None:
     form, body = BODIES["rows"]
-    process = process_of(beside)
-    os.kill(process, signal.SIGSTOP)
-    thread, found = in_thread(lambda: beside.prepare(form, "predictions", body, MODEL, TIMES))
-    while beside._idle:
-        time.sleep(0.001)
+    process, thread, found = stopped_in_the_middle(beside)
     os.kill(process, signal.SIGKILL)
     thread.join(10)
     (problem,) = found
@@ -239,11 +246,7 @@ def test_whoever_waits_for_a_process_that_dies_is_prepared_here(
 ) -> None:
     monkeypatch.setattr(beside, "_most", 0)  # no other one comes
     form, body = BODIES["rows"]
-    process = process_of(beside)
-    os.kill(process, signal.SIGSTOP)
-    first, failed = in_thread(lambda: beside.prepare(form, "predictions", body, MODEL, TIMES))
-    while beside._idle:
-        time.sleep(0.001)
+    process, first, failed = stopped_in_the_middle(beside)
     second, made = in_thread(lambda: beside.prepare(form, "predictions", body, MODEL, TIMES))
     time.sleep(0.05)
     assert not made
@@ -321,12 +324,7 @@ def test_a_large_body_may_take_longer(beside: Decoders, monkeypatch: pytest.Monk
 
 def test_a_process_that_is_asked_to_end_with_the_server_answers_first(beside: Decoders) -> None:
     """As systemd does, which asks all processes of a service at once."""
-    form, body = BODIES["rows"]
-    process = process_of(beside)
-    os.kill(process, signal.SIGSTOP)
-    thread, found = in_thread(lambda: beside.prepare(form, "predictions", body, MODEL, TIMES))
-    while beside._idle:
-        time.sleep(0.001)
+    process, thread, found = stopped_in_the_middle(beside)
     os.kill(process, signal.SIGTERM)
     os.kill(process, signal.SIGCONT)
     thread.join(10)
