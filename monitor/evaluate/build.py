@@ -52,6 +52,7 @@ def build(
     built = Built()
     overtaken = 0
     again = False  # whether rows are counted again in a new binning
+    most_outcomes = outcomes
     with ReadAhead(engine) as ahead:
         while overtaken < _ATTEMPTS:
             with reading(engine) as connection:
@@ -63,7 +64,7 @@ def build(
                     overtaken += 1
                     continue
                 model = with_schema(connection, model)
-                chunk = _next_chunk(connection, model, until, rows, outcomes, ahead)
+                chunk = _next_chunk(connection, model, until, rows, most_outcomes, ahead)
                 if chunk is not None:
                     binning, work = chunk
                     merged = _merged(connection, model, binning, work.deltas)
@@ -80,7 +81,10 @@ def build(
             if written:
                 built.steps += 1
                 built.rows += work.new.next_row - work.old.next_row
-                built.outcomes += work.new.next_outcome - work.old.next_outcome
+                taken = work.new.next_outcome - work.old.next_outcome
+                built.outcomes += taken
+                if taken:  # fewer than asked where they lie in very many hours: the next ones probably do too
+                    most_outcomes = min(outcomes, 2 * taken)
             else:
                 overtaken += 1
     return built

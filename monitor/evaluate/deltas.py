@@ -30,8 +30,8 @@ from monitor.store.profiles import Watermark
 from monitor.store.schema_findings import Place, Seen
 
 HOURS = 50  # of rows in one chunk at most: their profiles are written in one transaction, and others wait for it
-OUTCOME_HOURS = 400  # of outcomes: they are read anew for every chunk
-_MEMORY = 64 * 1024 * 1024  # bytes of one chunk's profiles: wide models take fewer hours at a time
+OUTCOME_HOURS = 2000  # of outcomes: those that come in the order of their ids are of any hour, and so is every part
+_MEMORY = 128 * 1024 * 1024  # bytes of one chunk's profiles: wide models take fewer hours at a time
 _GAP = 1000  # rows further apart are read separately
 
 

@@ -213,7 +213,7 @@ def _added(parts: list[Segments], cells: int) -> tuple[Ints, Ints]:
         everywhere = np.zeros(cells, dtype=np.int64)
         for part in parts:
             everywhere[part.at] += part.counts  # a part has each cell once
-        at = np.flatnonzero(everywhere)
+        at = np.flatnonzero(everywhere != 0)
         return at, everywhere[at]
     at, where = np.unique(np.concatenate([part.at for part in parts]), return_inverse=True)
     counts = np.zeros(len(at), dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -130,8 +131,17 @@ def test_rows_spread_over_very_many_hours_are_cut_into_chunks(log: Log, monkeypa
     assert log.build(rows=60).steps == 10
     assert read == [(0, 60), (60, 95)], "what a step leaves is not read again"
     rows = sum(value[0] for key, value in log.profiles().items() if key[0] == 3600)
+    labelled_rows: list[int] = []
+    reading_rows = deltas._read_rows
+
+    def counted(*arguments: Any) -> pa.RecordBatch | None:
+        labelled_rows.append(len(arguments[3]))
+        return reading_rows(*arguments)
+
+    monkeypatch.setattr(deltas, "_read_rows", counted)
     log.outcomes(actuals(binary_rows(95, step=HOUR)))
     log.build()
+    assert sum(labelled_rows) < 4 * 95, "where one chunk had to be small, the next is not tried much larger"
     labelled = sum(value[1] for key, value in log.profiles().items() if key[0] == 3600)
     assert (rows, labelled) == (95, 95)
 
