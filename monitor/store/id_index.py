@@ -11,7 +11,7 @@ answer is of rows that are there. Whoever adds holds the model's log (`blocks.lo
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -330,21 +330,26 @@ def read_pages(connection: Connection, segment: Segment, pages: Sequence[int]) -
 
 
 def _kept(connection: Connection, model_id: int, rows: np.ndarray) -> np.ndarray:
-    """Which of these rows are in a block: bool[n]."""
-    extent = sa.select(block.c.first_row, block.c.first_row + block.c.rows).where(block.c.model_id == model_id)
-    found: list[Any] = []
+    """Which of these rows are in a block: bool[n].
+
+    Blocks may be merged between two statements: what one of them finds says nothing about what another one does.
+    """
+    mine = block.c.model_id == model_id
+    extent = sa.select(block.c.first_row, (block.c.first_row + block.c.rows).label("end")).where(mine)
     if len(rows) <= _FEW:
-        for row in sorted(set(rows.tolist())):
+        here = []
+        for row in set(rows.tolist()):
             before = extent.where(block.c.first_row <= row).order_by(block.c.first_row.desc()).limit(1)
-            found += connection.execute(before).all()
-    else:
-        low, high = int(rows.min()), int(rows.max())
-        start = sa.select(sa.func.max(block.c.first_row)).where(block.c.model_id == model_id, block.c.first_row <= low)
-        first = connection.scalar(start)
-        query = extent.where(block.c.first_row >= (low if first is None else first), block.c.first_row <= high)
-        found += connection.execute(query).all()
-    if not found:
+            found = connection.execute(before).one_or_none()
+            if found is not None and row < found.end:
+                here.append(row)
+        return np.isin(rows, here)
+    low, high = int(rows.min()), int(rows.max())
+    first = sa.select(sa.func.max(block.c.first_row)).where(mine, block.c.first_row <= low).scalar_subquery()
+    query = extent.where(block.c.first_row >= sa.func.coalesce(first, low), block.c.first_row <= high)
+    extents = connection.execute(query.order_by(block.c.first_row)).all()
+    if not extents:
         return np.zeros(len(rows), bool)
-    starts, ends = np.array(sorted({tuple(one) for one in found}), np.int64).T
+    starts, ends = np.array([tuple(one) for one in extents], np.int64).T
     at = np.searchsorted(starts, rows, "right") - 1
     return np.asarray((at >= 0) & (rows < ends[np.maximum(at, 0)]))

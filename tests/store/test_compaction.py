@@ -1,5 +1,7 @@
 """Small blocks become large ones; every row stays the same row."""
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -105,6 +107,36 @@ def test_senders_do_not_wait_while_blocks_are_read_and_put_together(
     monkeypatch.setattr(compaction, "decode", lambda payload: decoded.append(bool(writes)) or decode(payload))
     assert compacted(engine) == 18
     assert decoded == [False] * 20
+
+
+@pytest.mark.parametrize("rows", [range(5, 15), range(5, 25)], ids=["few rows", "many rows"])
+def test_rows_that_are_sent_again_are_found_while_their_blocks_are_merged(
+    client: TestClient, engine: Engine, rows: range
+) -> None:
+    """Who looks for them holds the log, not the blocks: each look may see other ones."""
+    if is_sqlite(engine):
+        pytest.skip("nobody else writes during a transaction")
+    for number in range(25):
+        send(client, [f"r{number}"])
+    merging = threading.Thread(target=compacted, args=(engine,))
+    count = sa.select(sa.func.count()).select_from(t.block)
+
+    def merge_now(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if "FROM block" in statement and merging.ident is None:
+            merging.start()
+            for _ in range(1000):
+                with reading(engine) as connection:
+                    if connection.scalar(count) == 7:
+                        return
+                time.sleep(0.01)
+
+    sa.event.listen(engine, "after_cursor_execute", merge_now)
+    at = clock.render(clock.now() // clock.DAY * clock.DAY)
+    again = [{"id": f"r{number}", "timestamp": at, "features": {"x": 1.5, "c": "a"}} for number in rows]
+    answer = client.post("/v1/models/m/predictions", json={"rows": again}).json()
+    merging.join()
+    assert (answer["accepted"], answer["duplicates"]) == (0, len(rows))
+    assert stored(engine)[0] == [10, 10, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("rows", [[3], [0, 9], list(range(10))], ids=["one", "the first and last", "all"])
