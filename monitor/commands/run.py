@@ -83,7 +83,7 @@ def _give_way(found: settings.Settings) -> None:
     SCHED_IDLE). With SQLite it has the write lock now and then, and whoever waits for that waits for it to run.
     """
     if not found.embedded and hasattr(os, "SCHED_IDLE"):
-        with suppress(PermissionError):
+        with suppress(OSError):  # not everywhere is it allowed, or there at all: musl and gVisor know one class
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
             return
     os.nice(15)

@@ -1,5 +1,6 @@
 """The commands on PostgreSQL, where several processes share the work."""
 
+import errno
 import os
 import secrets
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
+from monitor.commands import run
 from monitor.settings import Settings
 from monitor.store.session import make_engine
 from tests.cli.test_serve import Served, serve
@@ -67,3 +69,17 @@ def test_serve_works_on_a_server(
     assert served.end() == 0
     assert "Traceback" not in served.log.read_text() and KEY not in served.log.read_text()
     assert not (tmp_path / "kw.db").exists()
+
+
+@pytest.mark.parametrize("reason", [errno.EPERM, errno.EINVAL, errno.ENOSYS], ids=errno.errorcode.get)
+def test_a_worker_that_may_not_be_idle_is_nice(monkeypatch: pytest.MonkeyPatch, reason: int) -> None:
+    """A C library or a sandbox may know the call and yet refuse it."""
+    nice: list[int] = []
+
+    def refused(*_: object) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(os, "sched_setscheduler", refused)
+    monkeypatch.setattr(os, "nice", nice.append)
+    run._give_way(Settings(database_url="postgresql+psycopg://localhost/none"))
+    assert nice == [15]
