@@ -30,17 +30,18 @@ STEP = 64  # pages that are written in one transaction
 
 
 def tidy(connection: Connection, project_id: int, model_id: int, segments: Sequence[Segment], added: int) -> None:
-    """After adding entries: merge the smallest of the model's segments if they have become too many; its log is
-    locked."""
-    group = _too_many(segments)
-    most = min(MOST, max(AT_ONCE, SHARE * added))
-    if len(group) >= BEHIND:
-        group, most = group[:FANOUT], MOST
-    if group and _size(group) <= most:
-        merged = Entries.joined(id_index.whole(connection, group))
-        _remove(connection, [one.id for one in group])
-        id_index.forget(group)
-        id_index.write_segment(connection, project_id, model_id, merged, group[0].level + 1)
+    """After adding entries: merge the smallest of the model's segments that have become too many and are not too large
+    for it; the model's log is locked."""
+    for group in _too_many(segments):
+        most = min(MOST, max(AT_ONCE, SHARE * added))
+        if len(group) >= BEHIND:
+            group, most = group[:FANOUT], MOST
+        if _size(group) <= most:
+            merged = Entries.joined(id_index.whole(connection, group))
+            _remove(connection, [one.id for one in group])
+            id_index.forget(group)
+            id_index.write_segment(connection, project_id, model_id, merged, group[0].level + 1)
+            return
 
 
 def drop_gone(connection: Connection, model_id: int) -> None:
@@ -68,9 +69,10 @@ def compact(engine: Engine, model_id: int) -> bool:
     """Merge large segments if there are too many of a size; whether there may be more to do."""
     _clean(engine, model_id)
     with reading(engine) as connection:
-        group = _too_many(id_index.segments(connection, model_id), above=AT_ONCE)
+        groups = _too_many(id_index.segments(connection, model_id))
+        group = next((one for one in groups if _size(one) > AT_ONCE), None)
         project_id = connection.scalar(sa.select(log_position.c.project_id).where(log_position.c.model_id == model_id))
-    if not group or project_id is None:
+    if group is None or project_id is None:
         return False
     try:
         merged = _build(engine, project_id, model_id, group)
@@ -84,16 +86,15 @@ def _size(group: Sequence[Segment]) -> int:
     return sum(one.entries for one in group)
 
 
-def _too_many(segments: Sequence[Segment], above: int = 0) -> list[Segment]:
-    """Segments of the lowest level that has `FANOUT` of them and more than `above` entries in them."""
+def _too_many(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """Of each level that has `FANOUT` segments, from the lowest on: those that may become one."""
     for level in sorted({one.level for one in segments}):
         group = [one for one in segments if one.level == level]
         if len(group) >= FANOUT:
             while _size(group) > LARGEST:
                 group.pop()
-            if len(group) > 1 and _size(group) > above:
-                return group
-    return []
+            if len(group) > 1 and _size(group):
+                yield group
 
 
 def _numbers(connection: Connection, segment_id: int) -> list[int]:

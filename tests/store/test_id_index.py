@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -224,6 +224,22 @@ def test_commits_merge_more_when_nobody_does_it_in_the_background(
         with writing(engine) as connection:
             add(connection, log, [bytes([number]) * 16], [1])
     assert sizes(engine, log) == [1, 1, 1, 1, 3, 3]
+
+
+def test_no_level_waits_for_one_below_it_that_is_never_empty(
+    engine: Engine, log: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a background every level keeps a few too many segments, and those above are merged all the same."""
+    monkeypatch.setattr(id_merge, "AT_ONCE", 0)
+    monkeypatch.setattr(id_merge, "FANOUT", 2)
+    monkeypatch.setattr(id_merge, "BEHIND", 6)
+    for number in range(100):
+        with writing(engine) as connection:
+            add(connection, log, [bytes([number]) * 16], [1])
+    with reading(engine) as connection:
+        levels = Counter(one.level for one in id_index.segments(connection, log))
+        assert len(id_index.rows_of_keys(connection, log, [bytes([number]) * 16 for number in range(100)])) == 100
+    assert max(levels.values()) <= 6
 
 
 def test_a_merge_that_is_overtaken_comes_to_nothing(engine: Engine, log: int, monkeypatch: pytest.MonkeyPatch) -> None:
