@@ -32,9 +32,11 @@ def wanted(model: Model, first: int, end: int, columns: list[str]) -> Wanted:
 
 
 def read(connection: Connection, asked: Wanted) -> pa.RecordBatch | None:
-    """The rows as one batch; None where none is kept."""
-    batches = blocks.read_together(connection, asked.model_id, asked.first, asked.end, asked.columns)
-    return rows_of.join(batches, dict(asked.features)) if batches else None
+    """The rows as one batch, with their numbers as its column `row`; None where none is kept."""
+    batches, numbers = blocks.read_together(connection, asked.model_id, asked.first, asked.end, asked.columns)
+    if not batches:
+        return None
+    return rows_of.join(batches, dict(asked.features)).append_column("row", pa.array(numbers))
 
 
 class ReadAhead:

@@ -96,9 +96,10 @@ def new_rows(
         return Chunk(mark, Watermark(upto, mark.next_outcome), {})
     hours = _hours(batch, model.config.timezone)
     kept = _rows_within(hours, _most_hours(binning, HOURS))
-    if kept < batch.num_rows == upto - mark.next_row:
-        ahead.leave(asked._replace(first=mark.next_row + kept, end=upto), batch.slice(kept))
-        batch, hours, upto = batch.slice(0, kept), hours[:kept], mark.next_row + kept
+    if kept < batch.num_rows:
+        first = batch.column("row")[kept].as_py()  # rows are gone in between, where some were erased
+        ahead.leave(asked._replace(first=first, end=upto), batch.slice(kept))
+        batch, hours, upto = batch.slice(0, kept), hours[:kept], first
     held = held_for(connection, model, batch, below_position=mark.next_outcome)
     deltas = _profiles_by_cell(model, binning, batch, held, hours)
     return Chunk(mark, Watermark(upto, mark.next_outcome), deltas, findings.carried(batch, model.features or {}))

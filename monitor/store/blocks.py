@@ -163,22 +163,25 @@ def read_blocks(
 
 def read_together(
     connection: Connection, model_id: int, first_row: int, next_row: int, columns: Sequence[str]
-) -> list[pa.RecordBatch]:
-    """The rows first_row … next_row - 1 in order, in few batches, texts that repeat as codes: the quick way to many."""
+) -> tuple[list[pa.RecordBatch], np.ndarray]:
+    """The rows first_row … next_row - 1 in order, in few batches, texts that repeat as codes: the quick way to many;
+    and their numbers."""
+    none = np.zeros(0, np.int64)
     if next_row <= first_row:
-        return []
+        return [], none
     query = _blocks_of(connection, model_id, first_row, next_row)
     found = connection.execute(query.execution_options(yield_per=None)).all()
     if found and found[0].first_row + found[0].rows <= first_row:  # what lay at first_row is not kept any more
         found = found[1:]
     if not found:
-        return []
+        return [], none
     batches = list(decode_runs((one.payload for one in found), columns))
     before = max(first_row - found[0].first_row, 0)
     batches[0] = batches[0].slice(before)
     behind = max(found[-1].first_row + found[-1].rows - next_row, 0)
     batches[-1] = batches[-1].slice(0, batches[-1].num_rows - behind)
-    return batches
+    numbers = np.concatenate([np.arange(one.first_row, one.first_row + one.rows) for one in found])
+    return batches, numbers[before : len(numbers) - behind]
 
 
 def _blocks_of(connection: Connection, model_id: int, first_row: int, next_row: int) -> sa.Select[Any]:

@@ -146,6 +146,18 @@ def test_rows_spread_over_very_many_hours_are_cut_into_chunks(log: Log, monkeypa
     assert (rows, labelled) == (95, 95)
 
 
+def test_rows_that_are_gone_do_not_keep_the_others_from_being_cut_into_chunks(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deltas, "HOURS", 10)
+    log.predictions(binary_rows(95, step=HOUR), block=20)
+    with writing(log.engine) as connection:
+        assert len(blocks.remove_rows(connection, log.model_id, [0, 1, 30, 31, 32, 40, 94])) == 7
+    assert log.build(rows=60).steps == 10
+    found = {key[1]: value[0] for key, value in log.profiles().items() if key[0] == 3600}
+    assert found == {START + i * HOUR: 1 for i in range(95) if i not in (0, 1, 30, 31, 32, 40, 94)}
+
+
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_order_of_arrival_leaves_no_trace(make_log: Callable[..., Log], data: st.DataObject) -> None:
