@@ -80,9 +80,10 @@ def _give_way(found: settings.Settings) -> None:
     """The parent answers requests: they come first.
 
     With a database server the worker takes what processor time nobody else wants, and makes room at once (sched(7),
-    SCHED_IDLE). With SQLite it has the write lock now and then, and whoever waits for that waits for it to run.
+    SCHED_IDLE). With SQLite it has the write lock now and then, and whoever waits for that waits for it to run; so it
+    is with the locks of a log where there is one processor alone.
     """
-    if not found.embedded and hasattr(os, "SCHED_IDLE"):
+    if not found.embedded and hasattr(os, "SCHED_IDLE") and len(os.sched_getaffinity(0)) > 1:
         with suppress(OSError):  # not everywhere is it allowed, or there at all: musl and gVisor know one class
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
             return
