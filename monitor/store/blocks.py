@@ -23,6 +23,7 @@ from monitor.store.tables import block, log_position
 
 IN_LIMIT = 2000
 _AHEAD = 8  # blocks
+_FEW = 16  # rows that are looked up one by one
 
 
 @dataclass(frozen=True)
@@ -274,6 +275,32 @@ def spans_between(connection: Connection, model_id: int, from_at: int, to_at: in
     )
     for low, high in connection.execute(query):
         yield int(low), int(high)
+
+
+def kept(connection: Connection, model_id: int, rows: np.ndarray) -> np.ndarray:
+    """Which of these rows are in a block: bool[n].
+
+    Blocks may be merged between two statements: what one of them finds says nothing about what another one does.
+    """
+    mine = block.c.model_id == model_id
+    extent = sa.select(block.c.first_row, (block.c.first_row + block.c.rows).label("end")).where(mine)
+    if len(rows) <= _FEW:
+        here = []
+        for row in set(rows.tolist()):
+            before = extent.where(block.c.first_row <= row).order_by(block.c.first_row.desc()).limit(1)
+            found = connection.execute(before).one_or_none()
+            if found is not None and row < found.end:
+                here.append(row)
+        return np.isin(rows, here)
+    low, high = int(rows.min()), int(rows.max())
+    first = sa.select(sa.func.max(block.c.first_row)).where(mine, block.c.first_row <= low).scalar_subquery()
+    query = extent.where(block.c.first_row >= sa.func.coalesce(first, low), block.c.first_row <= high)
+    extents = connection.execute(query.order_by(block.c.first_row)).all()
+    if not extents:
+        return np.zeros(len(rows), bool)
+    starts, ends = np.array([tuple(one) for one in extents], np.int64).T
+    at = np.searchsorted(starts, rows, "right") - 1
+    return np.asarray((at >= 0) & (rows < ends[np.maximum(at, 0)]))
 
 
 def read_rows(connection: Connection, model_id: int, rows: Sequence[int]) -> dict[int, pa.RecordBatch]:

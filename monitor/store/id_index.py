@@ -17,16 +17,16 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from monitor.store import blocks
 from monitor.store.id_cache import Cache
 from monitor.store.id_keys import NONE, Entries, match, numbers, order_of, raw, side_by_side
 from monitor.store.id_pages import FILTER_BYTES, PAGE, decode, encode, filters, hashes, may_hold
-from monitor.store.tables import block, id_page, id_segment
+from monitor.store.tables import id_page, id_segment
 
 BUILDING, LIVE, DEAD = 0, 1, 2  # states of a segment; only live ones are looked into
 WHOLE = 16  # pages of a segment that is kept in memory as it is
 CACHE_BYTES = 256 << 20  # in each process: what is kept of some 80 million keys
 _READ = 256  # pages at a time
-_FEW = 16  # rows that are looked up one by one
 _TRIES = 5
 
 
@@ -186,7 +186,7 @@ def find(connection: Connection, model_id: int, keys: np.ndarray, listed: Sequen
             _cache.drop(moved.segment.content)
     else:
         raise RuntimeError("the id index changes faster than it can be read")
-    kept = _kept(connection, model_id, entries.row)
+    kept = blocks.kept(connection, model_id, entries.row)
     return Found(order[at[kept]], entries.version[kept], entries.row[kept])
 
 
@@ -327,29 +327,3 @@ def read_pages(connection: Connection, segment: Segment, pages: Sequence[int]) -
     if len(found) != len(pages):
         raise Moved(segment)
     return found
-
-
-def _kept(connection: Connection, model_id: int, rows: np.ndarray) -> np.ndarray:
-    """Which of these rows are in a block: bool[n].
-
-    Blocks may be merged between two statements: what one of them finds says nothing about what another one does.
-    """
-    mine = block.c.model_id == model_id
-    extent = sa.select(block.c.first_row, (block.c.first_row + block.c.rows).label("end")).where(mine)
-    if len(rows) <= _FEW:
-        here = []
-        for row in set(rows.tolist()):
-            before = extent.where(block.c.first_row <= row).order_by(block.c.first_row.desc()).limit(1)
-            found = connection.execute(before).one_or_none()
-            if found is not None and row < found.end:
-                here.append(row)
-        return np.isin(rows, here)
-    low, high = int(rows.min()), int(rows.max())
-    first = sa.select(sa.func.max(block.c.first_row)).where(mine, block.c.first_row <= low).scalar_subquery()
-    query = extent.where(block.c.first_row >= sa.func.coalesce(first, low), block.c.first_row <= high)
-    extents = connection.execute(query.order_by(block.c.first_row)).all()
-    if not extents:
-        return np.zeros(len(rows), bool)
-    starts, ends = np.array([tuple(one) for one in extents], np.int64).T
-    at = np.searchsorted(starts, rows, "right") - 1
-    return np.asarray((at >= 0) & (rows < ends[np.maximum(at, 0)]))
