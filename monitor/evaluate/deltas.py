@@ -30,7 +30,9 @@ from monitor.store.profiles import Watermark
 from monitor.store.schema_findings import Place, Seen
 
 HOURS = 50  # of rows in one chunk at most: their profiles are written in one transaction, and others wait for it
-OUTCOME_HOURS = 2000  # of outcomes: those that come in the order of their ids are of any hour, and so is every part
+# Of outcomes, many more: those that come in the order of their ids are of any hour, and so is every part of them. What
+# is written at once then takes SQLite's lock for a fifth of a second; parts would be read and written again and again.
+OUTCOME_HOURS = 2000
 _MEMORY = 128 * 1024 * 1024  # bytes of one chunk's profiles: wide models take fewer hours at a time
 _GAP = 1000  # rows further apart are read separately
 
